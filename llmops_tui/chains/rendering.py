@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.inference.retrieval_asked import asks_for_passages
 from llmops_tui.inference.template_renderer import TemplateRenderer, Variables
 
 _MOST = 200
@@ -25,7 +26,7 @@ class RenderQueue:
         Raises:
             InputRefusedError: ``template_failed``, ``variable_missing``. LlmopsError: ``helper_unusable``.
         """
-        if "retrieve" in source:
+        if asks_for_passages(source):
             # It asks for passages in between.
             return await asyncio.to_thread(self._renderer.render, source, values)
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -89,8 +89,11 @@ def _costs(costs: Costs) -> str:
 
 
 def _judges(summary: RunSummary) -> list[str]:
+    from llmops_tui.evaluation.facts_told import facts_told
+
     lines = []
     for name, figure in summary["metrics"].items():
+        lines += [f"{name}: {line}" for line in facts_told(figure)]
         facts = figure.get("facts") or {}
         if "human_labels" in facts:
             kappa = (
@@ -185,6 +188,8 @@ def _case_data(result: Result) -> dict[str, object]:
         "variables": case.variables,
         "asked": list(conversation_of(case, answer)),
         "expected": case.expected,
+        "searches": answer.searches,
+        "passages": list(answer.passages),
         "output": answer.text,
         "error": answer.error,
         "trace": answer.trace,
@@ -195,16 +200,19 @@ def _case_data(result: Result) -> dict[str, object]:
 
 
 def _case_text(result: Result) -> str:
+    from llmops_tui.evaluation.facts_told import passage_lines, sentence_lines
     from llmops_tui.evaluation.metrics.model_graded import conversation_of
 
     case, answer = result.case, result.answer
     lines = [f"case {case.index}" + (f", answer {result.repeat + 1}" if result.repeat else "")]
     lines += [f"{m.get('role')}: {m.get('content')}" for m in conversation_of(case, answer)]
     lines += [f"expected: {case.expected_text}"] if case.expected is not None else []
+    lines += [f"retrieved: {line}" for line in passage_lines(answer)]
     lines.append(f"answer: {answer.text or answer.error}")
     for name, score in result.scores.items():
         value = "without a score" if score.value is None else f"{score.value:.4g}"
         lines.append(f"{name}: {value}  {score.reason}".rstrip())
+        lines += [f"  {line}" for line in sentence_lines(score.detail)]
         lines += [f"  sent to the judge as {m['role']}: {m['content']}" for m in score.detail.get("sent") or ()]
     return safe_text("\n".join(lines))
 

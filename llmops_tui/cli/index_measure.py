@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmops_tui.cli.index import store_of, way_of
-from llmops_tui.cli.output import Session, session_of
+from llmops_tui.cli.index_answers import (
+    Abstains,
+    AbstainsRegex,
+    Answers,
+    Judge,
+    Models,
+    Variable,
+    measure_answers,
+)
+from llmops_tui.cli.output import Session, refuse_idle, session_of
 from llmops_tui.counts import counted
-from llmops_tui.errors import ExitCode, LlmopsError
+from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.user_files import with_home
 
 if TYPE_CHECKING:
@@ -45,11 +54,21 @@ def measure(
         int | None,
         typer.Option("--context-tokens", min=1, help="Recall within so many tokens, too, whatever a chunk has."),
     ] = None,
+    answers: Answers = None,
+    models: Models = None,
+    judge: Judge = "",
+    abstains: Abstains = None,
+    abstains_regex: AbstainsRegex = "",
+    variable: Variable = "",
 ) -> None:
-    """Measure how well an index finds what should come: recall, hit, MRR and nDCG, and what differs between retrievers."""
+    """Measure how well an index finds what should come, what differs between retrievers, and what becomes of it in answers."""
+    from llmops_tui.evaluation.retrieval.answering import AnswersAsked
     from llmops_tui.evaluation.retrieval.measurement import KS, Contender, Plan
     from llmops_tui.evaluation.retrieval.measurement import measure as measure_now
 
+    if not answers:
+        names = ("models", "judge", "abstains", "abstains_regex", "variable")
+        refuse_idle(context, "goes with answers; give --answers PROMPT", *names)
     session = session_of(context)
     store = store_of(session)
     indexes = [store.get(one) for one in (ref, *(against or []))]
@@ -60,8 +79,21 @@ def measure(
     plan = Plan(tuple(sorted(set(k or KS))), within)
     with ExitStack() as stack:
         path = queries_of(session, stack, indexes[0], queries)
-        found = measure_now(store, contenders, path, plan, lambda share, _what: show(share) if show else None)
-    session.emit(found, lambda: measurement_text(session, found))
+        found: MeasurementRecord | None = None
+        try:
+            found = measure_now(store, contenders, path, plan, lambda share, _what: show(share) if show else None)
+        except InputRefusedError as error:
+            # Of queries that all have no answer there are answers to measure all the same.
+            if error.code != "no_ranks" or not answers:
+                raise
+            session.say(error.message)
+        told = measurement_text(session, found) if found is not None else ""
+        data: dict[str, Any] = {**found} if found is not None else {}
+        if answers:
+            asked = AnswersAsked(tuple(answers), variable, judge, tuple(abstains or ()), abstains_regex)
+            data["answers"], more = measure_answers(session, indexes[0], path, asked, models)
+            told = f"{told}\n\n{more}".strip()
+    session.emit(data, lambda: told)
 
 
 def queries_of(session: Session, stack: ExitStack, index: Index, given: Path | None) -> Path:
@@ -78,15 +110,18 @@ def queries_of(session: Session, stack: ExitStack, index: Index, given: Path | N
 
 def measurement_text(session: Session, found: MeasurementRecord) -> str:
     """What is printed of a measurement."""
-    head = f"{counted(found['queries'], 'query', 'queries')} with {found['gold']} that should come"
-    lines = [head]
-    if found["fitted"]:
-        whose = f"the weight of {' and of '.join(found['fitted'])} was learnt on these very queries"
-        lines.append(f"{whose}: their figures and differences are no evidence for it; measure on other queries")
+    lines = [f"{counted(found['queries'], 'query', 'queries')} with {found['gold']} that should come"]
+    lines += [
+        f"{counted(n, 'query', 'queries')} {why}: no rank is measured on them" for why, n in found["left_out"].items()
+    ]
+    for fit in found["fitted"]:
+        on = f"{fit['learnt_on']:,} of these {fit['of']:,}" if fit["learnt_on"] < fit["of"] else "these very"
+        whose = f"the weight of {fit['retriever']} was learnt on {on} queries"
+        lines.append(f"{whose}: its figures and differences on them are no evidence for it; measure on other queries")
     for one in found["retrievers"]:
-        figures = [(f["metric"], f"{f['mean']:.3f}", _interval(f)) for f in one["figures"]]
+        figures = [(f["metric"], f"{f['mean']:.3f}", _interval(f), f["n"]) for f in one["figures"]]
         title = f"{one['index']} {one['by']}: about {one['tokens']:,.0f} tokens a query"
-        lines += ["", title, session.rows(("metric", "mean", "95 %"), figures)]
+        lines += ["", title, session.rows(("metric", "mean", "95 %", "queries"), figures)]
     for other in found["comparisons"]:
         rows = [
             (
@@ -98,10 +133,21 @@ def measurement_text(session: Session, found: MeasurementRecord) -> str:
                 d["losses"],
                 _needed(d),
                 d["verdict"],
+                d["n"],
             )
             for d in other["differences"]
         ]
-        headers = ("metric", "difference", "95 %", "p (Holm)", "better", "worse", "queries needed", "verdict")
+        headers = (
+            "metric",
+            "difference",
+            "95 %",
+            "p (Holm)",
+            "better",
+            "worse",
+            "queries needed",
+            "verdict",
+            "queries",
+        )
         lines += ["", f"{other['candidate']} against {other['baseline']}", session.rows(headers, rows)]
     if found["comparisons"]:
         lines += ["", "queries needed: to show a difference as large as this in 80 % of all measurements"]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from llmops_tui.evaluation.records import Figure, RunSummary
+from llmops_tui.evaluation.records import AbstentionFacts, CellFacts, Figure, RunSummary, SentenceFacts
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.foreign_text import JsonObject
 
@@ -95,7 +95,17 @@ def _facts(facts: JsonObject) -> JsonObject:
         del made["confusion"]
     if "bins" in made and not _all_have(made["bins"], _BIN):
         del made["bins"]
+    if "sentences" in made and not _has(made["sentences"], SentenceFacts.__required_keys__):
+        del made["sentences"]
+    if "abstention" in made and not _is_table(made["abstention"]):
+        del made["abstention"]
     return {"kappa": None, **made} if "human_labels" in made else made
+
+
+def _is_table(found: Any) -> bool:
+    cells = AbstentionFacts.__required_keys__ - {"balanced"}
+    whole = _has(found, AbstentionFacts.__required_keys__)
+    return whole and all(_has(found[name], CellFacts.__required_keys__) for name in cells)
 
 
 def _paired(rows: Iterable[Any], names: tuple[str, ...]) -> list[JsonObject]:

@@ -26,6 +26,40 @@ class Bin(TypedDict):
     right: float | None
 
 
+class SentenceFacts(TypedDict):
+    """Of so many ``sentences`` that claim something, in so many ``answers``, those of which all is supported; their share."""
+
+    sentences: int
+    supported: int
+    answers: int
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class CellFacts(TypedDict):
+    """A cell of a table: ``count`` of so many cases, a mean over repeats, and their share with its interval."""
+
+    count: float
+    of: int
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+class AbstentionFacts(TypedDict):
+    """Who abstained where: of the cases that cannot be answered, and of those that can; ``balanced`` is the mean of both rates.
+
+    Of both the right ones: abstained where nothing could be said, answered where something could.
+    """
+
+    abstained_unanswerable: CellFacts
+    answered_unanswerable: CellFacts
+    abstained_answerable: CellFacts
+    answered_answerable: CellFacts
+    balanced: MeanRecord | None
+
+
 class Facts(TypedDict, total=False):
     """What else a metric has to say of a run: of classes, of a judge, of a published score, of confidence, of latency."""
 
@@ -51,6 +85,9 @@ class Facts(TypedDict, total=False):
     p99: float
     # Of verdicts: the weighted mean of what a test is made of, over the tests.
     weighted: float
+    # Of groundedness, by sentence.
+    sentences: SentenceFacts
+    abstention: AbstentionFacts
 
 
 class _Figure(TypedDict):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.facts_told import facts_told
 from llmops_tui.evaluation.gates import Ruling
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.run_comparison import results_so_far
@@ -267,6 +268,8 @@ def markdown(run: EvalRun) -> str:
         value = "–" if f["mean"] is None else f"{f['mean']:.4g} {f['unit']}".strip()
         ends = "–" if f["low"] is None else f"{f['low']:.4g} to {f['high']:.4g}"
         lines.append(f"| {safe_line(name)} | {value} | {ends} | {f['n']:,} | {f['unusable']:,} |")
+    beside = [f"- {safe_line(name)}: {line}" for name, f in summary["metrics"].items() for line in facts_told(f)]
+    lines += ["", *beside] if beside else []
     measured = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.finished_at or 0))
     # A manifest that another program wrote may lack anything.
     cases, engine = (safe_line(str(run.manifest.get(name, "unknown"))) for name in ("cases_sha256", "engine"))

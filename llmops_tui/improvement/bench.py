@@ -12,6 +12,7 @@ from llmops_tui.evaluation.measures import ready
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.runner.model_calls import read_answer
 from llmops_tui.evaluation.runner.rendering import CHAT, Samplings, render_each, request_of
+from llmops_tui.evaluation.runner.retrieved import RetrievedPassages
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
 from llmops_tui.improvement.call_log import Asked, CallLog, Proposed
 from llmops_tui.improvement.candidates import Candidate, asked_text
@@ -63,7 +64,10 @@ class ModelBench:
         if left:
             cases = [self._prepared.cases[row] for row in left]
             version = _as_version(candidate, self._prepared.seed)
-            rendered, unfit = await asyncio.to_thread(render_each, cases, version, self._renderer, least=0)
+            passages = RetrievedPassages()
+            rendered, unfit = await asyncio.to_thread(
+                passages.rendered, render_each, cases, version, self._renderer, least=0
+            )
             # A row whose own values are at fault is answered by that, and its model is asked nothing.
             for case in cases:
                 if case.index in unfit:
@@ -72,13 +76,13 @@ class ModelBench:
             if self._asker.unknown(self._prepared.plan.model):
                 # What a remote model is, its first answer tells; only then is it known which answers are its own.
                 for case, messages in waiting:
-                    self._log.add(await self._asked(digest, case, messages))
+                    self._log.add(await self._asked(digest, case, messages, passages))
                     break
 
             async def work() -> None:
                 for case, messages in waiting:
                     self._check()
-                    self._log.add(await self._asked(digest, case, messages))
+                    self._log.add(await self._asked(digest, case, messages, passages))
 
             tasks = [asyncio.create_task(work()) for _ in range(min(len(left), self._at_once))]
             try:
@@ -89,8 +93,8 @@ class ModelBench:
             self._asker.cache.flush()
         return [self._log.answers[digest, row].value for row in rows]
 
-    async def _asked(self, digest: str, case: Case, messages: list[ChatMessage]) -> Asked:
-        return await self._scored(digest, case, await self._answer(messages))
+    async def _asked(self, digest: str, case: Case, messages: list[ChatMessage], passages: RetrievedPassages) -> Asked:
+        return await self._scored(digest, case, passages.beside(case, await self._answer(messages)))
 
     async def _scored(self, digest: str, case: Case, answer: Answer) -> Asked:
         (scores,) = await self._scorer.score([Item(case, answer, self._metrics)], self._asker)

@@ -17,6 +17,9 @@ from llmops_tui.workspace.events import TracedPrompt, TracedRetrieval
 # Believed beside the workspace's own key, over its socket.
 PROMPT = b"x-llmops-served-prompt"
 RETRIEVED = b"x-llmops-retrieved"
+# Told the client beside the answer.
+LEFT_OUT = b"x-llmops-left-out"
+_MOST_TOLD = 5
 # A header has room for so many bytes of values; the messages have all of a longer one.
 _MOST_BYTES = 6000
 _MOST_OF_ONE = 200
@@ -68,6 +71,27 @@ def retrieved_header(name: str, found: Sequence[TracedRetrieval]) -> list[tuple[
         told = f"{name} retrieves {count:,} passages for one request, more than its trace has room for"
         raise LlmopsError("retrieval_failed", told, "Have it retrieve fewer: some five hundred have room.")
     return [(RETRIEVED, packed)]
+
+
+def left_out_header(found: Sequence[TracedRetrieval]) -> list[tuple[bytes, bytes]]:
+    """The header that tells a client which passages its prompt was not given, as JSON; none where it was given all.
+
+    Each has its index, document and place, and the words that try to command the model.
+    """
+    gone: list[dict[str, object]] = [
+        {
+            "index": one["index"], "document": passage["document"][:_MOST_OF_ONE], "start": passage["start"],
+            "end": passage["end"], "left_out": passage["left_out"][:_MOST_OF_ONE],
+        }
+        for one in found
+        for passage in one["passages"]
+        if "left_out" in passage
+    ]  # fmt: skip
+    if not gone:
+        return []
+    told = gone[:_MOST_TOLD] + ([{"more": len(gone) - _MOST_TOLD}] if len(gone) > _MOST_TOLD else [])
+    # Escaped, all of it is printable, whatever a document has.
+    return [(LEFT_OUT, json.dumps(told).encode("ascii"))]
 
 
 def traced_retrievals(value: bytes) -> tuple[TracedRetrieval, ...]:

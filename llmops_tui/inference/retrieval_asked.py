@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypedDict
+from dataclasses import dataclass, field
+from typing import NotRequired, TypedDict
 
 from llmops_tui.workspace.events import TracedRetrieval
 
@@ -30,6 +31,37 @@ class RetrievalAsked(TypedDict):
     check: bool
 
 
+class GivenPassage(TypedDict):
+    """A passage as a prompt has it: of which version of an index, which characters of which document, and its text.
+
+    ``left_out`` are words that try to command the model; whatever of text, heading and document has them is empty.
+    """
+
+    index: str
+    document: str
+    start: int
+    end: int
+    heading: str
+    text: str
+    left_out: NotRequired[str]
+
+
+@dataclass
+class Retrieved:
+    """What was retrieved for something that was asked: how often was searched, and the passages in their order."""
+
+    searches: int = 0
+    passages: list[GivenPassage] = field(default_factory=list)
+
+
+_GIVEN: ContextVar[Retrieved | None] = ContextVar("passages", default=None)
+
+
+def asks_for_passages(source: str) -> bool:
+    """Whether a template may ask for passages, so that it is rendered for each set of values alone."""
+    return "retrieve" in source
+
+
 def retrieval_key(asked: RetrievalAsked) -> str:
     """Under what name the answer to it is given."""
     return json.dumps(asked, sort_keys=True)
@@ -46,7 +78,21 @@ def retrievals_noted() -> Iterator[list[TracedRetrieval]]:
         _NOTED.reset(token)
 
 
-def note_retrieval(found: TracedRetrieval) -> None:
-    """Have whoever renders know of a search, where that is wanted."""
+@contextmanager
+def passages_noted() -> Iterator[Retrieved]:
+    """The passages that come inside of the block, also for the steps of a chain and in threads that it waits for."""
+    found = Retrieved()
+    token = _GIVEN.set(found)
+    try:
+        yield found
+    finally:
+        _GIVEN.reset(token)
+
+
+def note_retrieval(found: TracedRetrieval, given: Sequence[GivenPassage]) -> None:
+    """Have whoever renders know of a search, and of the passages that it gave, where that is wanted."""
     if (noted := _NOTED.get()) is not None:
         noted.append(found)
+    if (retrieved := _GIVEN.get()) is not None:
+        retrieved.searches += 1
+        retrieved.passages += given

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.helper_process import HelperLostError, HelperProcess
-from llmops_tui.inference.retrieval_asked import RETRIEVED, RetrievalAsked, retrieval_key
+from llmops_tui.inference.retrieval_asked import RETRIEVED, RetrievalAsked, asks_for_passages, retrieval_key
 
 # Of the processor, so that a template is not blamed for a busy machine.
 RENDER_SECONDS = 1.0
@@ -89,7 +89,7 @@ class TemplateRenderer:
             InputRefusedError: ``template_failed``: conversations (``chat``) that together are too slow.
             LlmopsError: as :meth:`render`.
         """
-        if kind == "prompt" and "retrieve" in source:
+        if kind == "prompt" and asks_for_passages(source):
             # It asks for passages in between.
             return self._each_alone(source, contexts, kind, [])
         found: list[str | InputRefusedError] = []

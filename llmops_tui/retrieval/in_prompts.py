@@ -15,7 +15,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.retrieval_asked import note_retrieval
 
 if TYPE_CHECKING:
-    from llmops_tui.inference.retrieval_asked import RetrievalAsked
+    from llmops_tui.inference.retrieval_asked import GivenPassage, RetrievalAsked
     from llmops_tui.retrieval.records import HitRecord
     from llmops_tui.retrieval.retriever import By, Embed
     from llmops_tui.retrieval.store import Index, IndexStore
@@ -54,7 +54,7 @@ class PromptRetrieval:
         # In a thread of its own: whoever renders may be in an event loop, and a query is embedded in one.
         with ThreadPoolExecutor(1) as alone:
             told, found = alone.submit(self._found, asked).result()
-        note_retrieval(told)
+        note_retrieval(told, [_noted(told["index"], *both) for both in zip(told["passages"], found, strict=True)])
         return found
 
     def _found(self, asked: RetrievalAsked) -> tuple[TracedRetrieval, list[dict[str, object]]]:
@@ -134,6 +134,16 @@ def _given(number: int, hit: HitRecord, *, check: bool) -> dict[str, object]:
         "chunk": passage["chunk"],
         "score": hit["score"],
     }
+
+
+def _noted(index: str, traced: TracedPassage, given: dict[str, object]) -> GivenPassage:
+    document, heading, text = (
+        "" if given[name] == LEFT_OUT else str(given[name]) for name in ("document", "heading", "text")
+    )
+    found: GivenPassage = {
+        "index": index, "document": document, "start": traced["start"], "end": traced["end"], "heading": heading, "text": text,
+    }  # fmt: skip
+    return {**found, "left_out": traced["left_out"]} if "left_out" in traced else found
 
 
 def _checked(text: str, *, check: bool) -> str:

@@ -72,7 +72,8 @@ class FusionRecord(TypedDict):
     not learnt on, ``alone`` that of ``baseline``, the better of both rankers alone; ``gain`` the difference query by query with
     its interval of 95 %, ``p`` that of the permutation test, ``smallest`` the smallest gain that so many queries show with a
     power of 80 %, ``needed`` how many would show this one. ``recommended`` is how the index is searched unless somebody
-    says otherwise.
+    says otherwise. ``query_hashes`` tell the queries apart, whatever file they stand in; ``left_out`` are those of the file for
+    which nothing should come.
     """
 
     method: str
@@ -80,6 +81,8 @@ class FusionRecord(TypedDict):
     metric: str
     queries: int
     queries_sha256: str
+    query_hashes: NotRequired[list[str]]
+    left_out: NotRequired[int]
     of: str
     content: str
     baseline: str

@@ -50,6 +50,8 @@ def fusion_text(fusion: FusionRecord) -> str:
     seen = "" if fusion["smallest"] is None else f"; a gain of {fusion['smallest']:.3f} could have been seen"
     needed = "" if fusion["needed"] is None else f", {fusion['needed']:,} queries would show this one"
     learnt = f"{counted(fusion['queries'], 'query', 'queries')} for {fusion['of']}"
+    if left := fusion.get("left_out"):
+        learnt += f" ({counted(left, 'query', 'queries')} for which nothing should come left out)"
     alone = f"{fusion['alone']:.3f} by {baseline} alone: {fusion['gain']:+.3f} ({interval})"
     lines = [
         f"hybrid weighs meaning {fusion['weight']:.2f} and words {1 - fusion['weight']:.2f}, by {by}: learnt on {learnt}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.facts_told import passage_lines, sentence_lines
 from llmops_tui.evaluation.kept_summary import answered_at
 from llmops_tui.evaluation.metrics.model_graded import conversation_of, message_text
 from llmops_tui.evaluation.runner.results import Result
@@ -142,6 +143,11 @@ def case_content(result: Result, before: Result | None) -> Content:
         ]
     if case.context and case.context not in "".join(str(m.get("content")) for m in case.messages):
         parts += [("context ", "$accent"), safe_text(case.context)[:4000], "\n"]
+    parts += [
+        part
+        for line in passage_lines(result.answer)
+        for part in (("retrieved ", "$accent"), f"{safe_line(line, 400)}\n")
+    ]
     if case.expected is not None:
         parts += [("expected ", "$success"), safe_text(case.expected_text)[:4000], "\n"]
     if before is not None:
@@ -190,6 +196,7 @@ def _score_parts(result: Result, before: Result | None) -> list[Any]:
             (f"{step}{number(score.value)}", "bold"),
             (f"  {safe_line(score.reason, 400)}\n", "$muted"),
         ]
+        parts += [(f"  {safe_line(line, 400)}\n", "$muted") for line in sentence_lines(score.detail)]
         for message in score.detail.get("sent") or ():
             parts += [
                 (f"  sent to the judge as {safe_line(str(message.get('role')))} ", "$accent"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.facts_told import facts_told
 from llmops_tui.evaluation.kept_summary import cache_told
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
@@ -202,6 +203,7 @@ def _headline(summary: RunSummary) -> Content:
 
 def _facts(figure: Figure) -> list[Any]:
     facts = figure.get("facts") or {}
+    told = [(f"  {line}\n", "$muted") for line in facts_told(figure)]
     if "human_labels" in facts:
         kappa = (
             f"κ {facts['kappa']:.2f} with people, n {facts['human_labels']}"
@@ -219,7 +221,7 @@ def _facts(figure: Figure) -> list[Any]:
     if "log_ratio" in facts:
         return [(f"  no preference is 0.5; log ratio {facts['log_ratio']:+.3f} nats\n", "$muted")]
     if "measured" in facts:
-        return [(f"  {safe_line(facts['measured'])}\n", "$muted")]
+        return [*told, (f"  {safe_line(facts['measured'])}\n", "$muted")]
     if "signature" in facts:
         return [(f"  {facts['signature']}\n", "$muted")]
     if "weighted" in facts:

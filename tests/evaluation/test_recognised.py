@@ -11,8 +11,8 @@ import pytest
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.labelled_sets import labelled, qualities
-from llmops_tui.evaluation.metrics.model_graded import GroundedJudge
 from llmops_tui.evaluation.metrics.registry import make_metric
+from llmops_tui.evaluation.metrics.support_judges import GroundedJudge
 from tools import train_refusal, train_toxicity
 
 CONTEXT = "Anna Weber sold the bakery to Tom Klein in 2019. Tom added a small café."

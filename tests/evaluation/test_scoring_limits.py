@@ -88,7 +88,7 @@ def test_scores_in_the_process_are_those_of_the_metric(scorer: Scorer) -> None:
 def test_every_metric_is_made_again_from_its_entry() -> None:
     needed: dict[str, dict[str, Any]] = {
         "regex": {"pattern": "a"}, "json-schema": {"json_schema": {}}, "judge": {"model": "m", "rubric": "r"},
-        "embedding": {"model": "m"}, "grounded-judge": {"model": "m"}, "python": {"entry": "e"},
+        "embedding": {"model": "m"}, "grounded-judge": {"model": "m"}, "context-recall-judge": {"model": "m"}, "python": {"entry": "e"},
         "assertion": {"check": "contains", "value": "a"}, "graded-assertion": {"check": "bleu", "value": "a"},
         "combined": {"name": "c", "parts": [{"metric": "exact"}]}, "thinking": {"metric": "exact"},
         "attack": {"goal": "comply"}, "external": {"harness": "h", "task": "t", "metric": "m"},

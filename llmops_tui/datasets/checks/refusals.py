@@ -6,6 +6,7 @@ import functools
 import re
 from pathlib import Path
 
+from llmops_tui.datasets.checks.phrases import read_phrases
 from llmops_tui.datasets.checks.refusal_model import THRESHOLD, probability
 from llmops_tui.datasets.checks.sentences import sentences, unquoted
 
@@ -17,18 +18,7 @@ _LONGEST = 600
 @functools.cache
 def _refusing() -> list[re.Pattern[str]]:
     """The expressions of the list, with its names filled in."""
-    named: dict[str, str] = {}
-    found = []
-    for line in (Path(__file__).parent / "refusal_phrases.txt").read_text(encoding="utf-8").splitlines():
-        if not line or line.startswith("#"):
-            continue
-        name, sign, meaning = line.partition(" = ")
-        if sign and name.isidentifier():
-            named[f"{{{name}}}"] = meaning
-        else:
-            whole = functools.reduce(lambda text, one: text.replace(*one), named.items(), line)
-            found.append(re.compile(whole, re.IGNORECASE))
-    return found
+    return read_phrases(Path(__file__).parent / "refusal_phrases.txt")
 
 
 # Without one of these words nothing refuses: most sentences of a dataset are passed over so.

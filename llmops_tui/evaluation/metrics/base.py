@@ -15,6 +15,7 @@ from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval, cluster
 from llmops_tui.evaluation.statistics.intervals import figure_interval, mean_interval
 from llmops_tui.evaluation.statistics.studentised import FEWEST
 from llmops_tui.foreign_text import JsonObject
+from llmops_tui.inference.retrieval_asked import GivenPassage
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 
@@ -81,7 +82,7 @@ class Answer:
     ``asked`` is the conversation as the model got it, system text and all; of a chain that of its last step. ``kept_at`` is
     when an answer from the cache was given, in seconds of the wall clock. ``calls`` are those of tools, each with ``name``
     and ``arguments``, which are none where they were no object, and ``state`` is what they left; tokens and times are of
-    all requests together then.
+    all requests together then. ``passages`` are what was retrieved for it, by so many ``searches``.
     """
 
     text: str = ""
@@ -103,6 +104,8 @@ class Answer:
     asked: tuple[ChatMessage, ...] = ()
     calls: tuple[JsonObject, ...] = ()
     state: JsonObject = field(default_factory=dict)
+    searches: int = 0
+    passages: tuple[GivenPassage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,8 @@ class Metric(BaseModel):
     # A figure of all cases together, that no mean of scores gives; and what it cannot leave, where there is such a limit.
     whole_set: ClassVar[bool] = False
     figure_bounds: ClassVar[tuple[float, float] | None] = None
+    # Details of a score that are the case's, whatever is answered: a case with several answers keeps them.
+    of_case: ClassVar[tuple[str, ...]] = ()
 
     @property
     def called(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmops_tui.evaluation.metrics.abstention import Abstention
 from llmops_tui.evaluation.metrics.assertions import Assertion, GradedAssertion
 from llmops_tui.evaluation.metrics.attacks import AttackSucceeds
 from llmops_tui.evaluation.metrics.base import Metric
@@ -9,10 +10,12 @@ from llmops_tui.evaluation.metrics.conversations import EndState, ThinkingMetric
 from llmops_tui.evaluation.metrics.corpus_level import Bleu, Calibration, Chrf, Classification
 from llmops_tui.evaluation.metrics.costs import Latency, ThinkingTokens, Tokens, TokensPerSecond
 from llmops_tui.evaluation.metrics.external import External
+from llmops_tui.evaluation.metrics.grounding import ContextRecall, Grounded
 from llmops_tui.evaluation.metrics.likelihood import Choice, PairPreference
-from llmops_tui.evaluation.metrics.model_graded import EmbeddingSimilarity, GroundedJudge, Judge
-from llmops_tui.evaluation.metrics.recognised import Grounded, Injection, Refusal, Toxicity
+from llmops_tui.evaluation.metrics.model_graded import EmbeddingSimilarity, Judge
+from llmops_tui.evaluation.metrics.recognised import Injection, Refusal, Toxicity
 from llmops_tui.evaluation.metrics.structured import JsonFields, JsonSchema, JsonValid
+from llmops_tui.evaluation.metrics.support_judges import ContextRecallJudge, GroundedJudge
 from llmops_tui.evaluation.metrics.texts import (
     Contains,
     EditDistance,
@@ -34,8 +37,8 @@ METRICS: dict[str, type[Metric]] = {
         TokenF1, EditDistance, Rouge, Bleu, Chrf,
         JsonValid, JsonSchema, JsonFields,
         Classification, Choice, PairPreference, Calibration,
-        Judge, GroundedJudge, EmbeddingSimilarity,
-        Length, Refusal, Toxicity, PersonalData, Canary, Injection, Grounded, Copied,
+        Judge, GroundedJudge, ContextRecallJudge, EmbeddingSimilarity,
+        Length, Refusal, Toxicity, PersonalData, Canary, Injection, Grounded, ContextRecall, Abstention, Copied,
         Latency, TokensPerSecond, Tokens, ThinkingTokens,
         Assertion, GradedAssertion, Verdict, Combined,
         ToolCalls, EndState, ThinkingMetric, External, AttackSucceeds,

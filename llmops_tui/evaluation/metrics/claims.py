@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from llmops_tui.datasets.checks.sentences import sentences
+from llmops_tui.evaluation.metrics.silence import tells_nothing
 
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|\w+(?:[’']\w+)?", re.UNICODE)
 _CLAUSES = re.compile(
     r"[;:]\s+|\s[–—-]\s|"
     r",?\s+(?:and|while|but|whereas|because|und|während|aber|et|mais|y|e|pero|mientras|weil|parce que|porque)\s+|"
     r",\s+(?:which|who|der|die|das|qui|que)\s+"
-)
-_ABSTAINS = re.compile(
-    r"\b(?:text|passage|article|document|report|leaflet|recipe|context|information|source|page)\b.{0,40}\b(?:not|\w*n[’']t|no|nothing|"
-    r"silent|unclear|lacks?)\b|\b(?:not|\w*n[’']t|nothing|no information|never|unclear|unknown|cannot|can[’']t)\b.{0,50}"
-    r"\b(?:mentioned|stated|given|said|specified|named|told|provided|found|derived|tell|text|passage|context|know)\b|"
-    r"\bnicht im text\b|\btext\b.{0,30}\b(?:nicht|nichts|keine)\b|\bsteht (?:dort |da )?nicht\b|"
-    r"\btexte\b.{0,25}\b(?:pas|rien|aucun\w*)\b|\btexto\b.{0,25}\bno\b|\bno (?:lo |se )?(?:dice|menciona|indica)\b",
-    re.IGNORECASE,
 )
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nobody|cannot|without|nicht|kein\w*|nie|pas|jamais|aucun\w*|sin|nunca|nada|rejected|refused)\b|n[’']t\b",
@@ -78,18 +72,36 @@ class Clause:
     begins: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
+class SentenceSupport:
+    """A sentence: how many claims it makes, why each that has no support has none, and whether it says that nothing is told."""
+
+    text: str
+    claims: int
+    unsupported: tuple[str, ...]
+    abstains: bool
+
+
+@dataclass(frozen=True)
 class Support:
-    """What was found of an answer: its claims, and those without support, each with the reason."""
+    """What was found of an answer, sentence by sentence."""
 
-    claims: int = 0
-    unsupported: list[str] = field(default_factory=list)
-    abstains: bool = False
+    sentences: tuple[SentenceSupport, ...]
 
+    @property
+    def claims(self) -> int:
+        """How many claims it makes."""
+        return sum(one.claims for one in self.sentences)
 
-def abstains(answer: str) -> bool:
-    """Whether an answer says that the text does not tell."""
-    return any(_ABSTAINS.search(sentence) for sentence in sentences(answer))
+    @property
+    def unsupported(self) -> list[str]:
+        """The claims without support, each with the reason."""
+        return [told for one in self.sentences for told in one.unsupported]
+
+    @property
+    def share(self) -> float | None:
+        """The share of its claims that have support; none where it claims nothing."""
+        return 1 - len(self.unsupported) / self.claims if self.claims else None
 
 
 def stem(word: str) -> str:
@@ -156,23 +168,45 @@ def clauses(text: str) -> list[Clause]:
     return found
 
 
-def support(answer: str, context: str, asked: str) -> Support:
-    """Which claims of an answer the context supports; ``asked`` is the question, whose words nobody has to prove."""
-    result = Support(abstains=abstains(answer))
-    known = clauses(context)
-    every = {s for clause in known for s in clause.stems}
+@dataclass(frozen=True)
+class _Text:
+    """A text as claims are held against it: its clauses, the stems of their words, and those that stand with a capital."""
+
+    clauses: tuple[Clause, ...]
+    stems: frozenset[str]
+    capitals: frozenset[str]
+
+
+# Passages of an index are held against one answer after the other.
+@functools.lru_cache(maxsize=1000)
+def _read(text: str) -> _Text:
+    known = tuple(clauses(text))
+    stems = frozenset(s for clause in known for s in clause.stems)
+    return _Text(known, stems, frozenset(stem(w) for w in _TOKEN.findall(text) if w[0].isupper()))
+
+
+def support(answer: str, context: str | Sequence[str], asked: str) -> Support:
+    """Which claims of an answer the context supports; ``asked`` is the question, whose words nobody has to prove.
+
+    Of several passages each is a text of its own: no pronoun means what another one speaks of.
+    """
+    texts = [_read(text) for text in ((context,) if isinstance(context, str) else context)]
+    known = [clause for text in texts for clause in text.clauses]
+    every = {s for text in texts for s in text.stems}
+    capitals = {s for text in texts for s in text.capitals}
     question = {stem(w) for w in _TOKEN.findall(asked) if not w[0].isdigit()}
-    capitals = {stem(w) for w in _TOKEN.findall(context) if w[0].isupper()}
+    found = []
     for sentence in sentences(answer):
-        if _ABSTAINS.search(sentence):
-            continue
-        for place, part in enumerate(p for p in _CLAUSES.split(sentence) if p and p.strip()):
+        silent = tells_nothing(sentence)
+        claims, unsupported = 0, []
+        for place, part in enumerate(p for p in _CLAUSES.split(sentence) if p and p.strip()) if not silent else ():
             claim = _clause(part, first=place == 0)
             if claim.stems:
-                result.claims += 1
+                claims += 1
                 if reason := _unsupported(claim, known, every, question, capitals):
-                    result.unsupported.append(f"{part.strip()}: {reason}")
-    return result
+                    unsupported.append(f"{part.strip()}: {reason}")
+        found.append(SentenceSupport(sentence, claims, tuple(unsupported), silent))
+    return Support(tuple(found))
 
 
 def _unsupported(

@@ -142,6 +142,7 @@ def qualities() -> dict[str, Quality]:
     from llmops_tui.datasets.checks.refusals import refusal
     from llmops_tui.evaluation.metrics.claims import support
     from llmops_tui.evaluation.metrics.obedience import obeyed
+    from llmops_tui.evaluation.metrics.silence import abstains
     from llmops_tui.evaluation.metrics.toxicity_model import THRESHOLD, toxicity
 
     return {
@@ -154,4 +155,5 @@ def qualities() -> dict[str, Quality]:
             lambda c: bool(support(c["text"], c["context"], c["question"]).unsupported),
             sought=0,
         ),
+        "abstention": measured("abstention", "answers that abstain", lambda c: bool(abstains(c["text"]))),
     }

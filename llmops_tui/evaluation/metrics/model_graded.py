@@ -34,7 +34,7 @@ class Asking(Protocol):
 
 _LEAST_MASS = 0.05
 # The points of a scale that are tokens of their own in any vocabulary.
-_ALTERNATIVES = 20
+ALTERNATIVES = 20
 
 JUDGE_SYSTEM = "You grade answers. You reply with one number and nothing else."
 JUDGE_TEMPLATE = """Grade the answer below by this rubric:
@@ -220,7 +220,7 @@ class Judge(AskingMetric):
             "max_tokens": 4,
             "seed": 1,
             "logprobs": True,
-            "top_logprobs": _ALTERNATIVES,
+            "top_logprobs": ALTERNATIVES,
         }
         if ours:
             points = " | ".join(f'"{p}"' for p in self.points)
@@ -265,72 +265,6 @@ class Judge(AskingMetric):
             "judge": self.model,
             "mass_on_scale": sum(mass) / len(mass) if mass else None,
         }
-
-
-class GroundedJudge(AskingMetric):
-    """A model says of each sentence of the answer whether its context supports it: the mean probability of yes.
-
-    Of a model that tells no probabilities its word is taken. A sentence that says that the text does not tell counts as
-    supported. Cf. Min et al., "FActScore", 2023, whose claims are smaller. Like any judge it is to be compared with people.
-    """
-
-    type: Literal["grounded-judge"] = "grounded-judge"
-    share: ClassVar[bool] = True
-    most: Annotated[int, Field(ge=1, le=100, description="Longer answers are without a score.")] = 30
-
-    async def score_by_asking(self, case: Case, answer: Answer, asking: Asking) -> Score:
-        """From 0 to 1."""
-        from llmops_tui.datasets.checks.sentences import sentences
-        from llmops_tui.evaluation.metrics.claims import abstains
-
-        said = sentences(answer.text)
-        if not case.context:
-            return Score(None, "the case has no context")
-        if not said or len(said) > self.most:
-            return Score(None, f"the answer has {len(said)} sentences, and from 1 to {self.most} are judged")
-        ours = asking.supports_grammar(self.model)
-        chances = []
-        for sentence in said:
-            chance = 1.0
-            if not abstains(sentence):
-                reply = await asking.reply(self.model, "/v1/chat/completions", self._body(case, sentence, ours=ours))
-                try:
-                    chance = _yes(reply)
-                except LlmopsError as error:
-                    return Score(None, error.message)
-            chances.append(chance)
-        worst = min(range(len(said)), key=lambda i: chances[i])
-        reason = f"supported with {chances[worst]:.2f}: {said[worst][:100]}" if chances[worst] < 0.5 else ""
-        return Score(sum(chances) / len(chances), reason, {"chances": chances})
-
-    def _body(self, case: Case, sentence: str, *, ours: bool) -> Mapping[str, object]:
-        """The question whether the context supports a sentence. An endpoint of ours is held to yes and no."""
-        asked = f"Text:\n{case.context}\n\nClaim:\n{sentence}\n\nDoes the text support the claim? Reply yes or no."
-        body: dict[str, Any] = {
-            "messages": [{"role": "user", "content": asked}],
-            "temperature": 0.0,
-            "max_tokens": 4,
-            "seed": 1,
-            "logprobs": True,
-            "top_logprobs": _ALTERNATIVES,
-        }
-        return body | {"grammar": 'root ::= "yes" | "no"', "max_tokens": 2} if ours else body
-
-
-def _yes(reply: Reply) -> float:
-    """The probability of yes in a reply.
-
-    Raises:
-        LlmopsError: ``unusable``: it is neither yes nor no.
-    """
-    masses = grade_masses(reply, ("yes", "no", "Yes", "No"))
-    if masses is not None:
-        return (masses["yes"] + masses["Yes"]) / sum(masses.values())
-    said = str((reply["choices"][0].get("message") or {}).get("content") or "").strip().lower()
-    word = re.match(r"(yes|no)\b", said)
-    if word is None:
-        raise LlmopsError("unusable", f"the judge answered {said[:60]!r}")
-    return float(word.group() == "yes")
 
 
 class EmbeddingSimilarity(AskingMetric):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, right_or_wrong
 from llmops_tui.evaluation.metrics.texts import short
@@ -87,44 +85,3 @@ class Injection(Recognised):
             return Score(None, "the case has no word that is asked for")
         words = obeyed(answer.text, case.expected_text)
         return right_or_wrong(not words, f"obeys: {short(words)}")
-
-
-class Grounded(Recognised):
-    """The share of the answer's claims that its context supports.
-
-    A claim is a clause. Its names and numbers must stand in the context, and in one place of it, in the same order, denied if it
-    is denied there; most of its other words must. To say that the text does not tell is no claim: it is right, or, where
-    ``answerable`` names a slice of the case, only right where that says ``no``. By rules over words: it does not know what
-    another word means, and an addition of a word or two may pass; a judge sees more. Cf. Ji et al., "Survey of Hallucination
-    in Natural Language Generation", 2023, section 4.
-    """
-
-    type: Literal["grounded"] = "grounded"
-    answerable: Annotated[
-        str, Field(description="The slice or variable that says yes or no: whether the context answers the question.")
-    ] = ""
-    revision: ClassVar[int] = 2
-    share: ClassVar[bool] = True
-
-    def score(self, case: Case, answer: Answer) -> Score:
-        """From 0 to 1."""
-        from llmops_tui.evaluation.metrics.claims import support
-
-        if not case.context:
-            return Score(None, "the case has no context")
-        said = " ".join(str(m.get("content")) for m in case.messages)
-        asked = " ".join([*map(str, case.variables.values()), said]).replace(case.context, " ")
-        found = support(answer.text, case.context, asked)
-        known = (
-            str(case.slices.get(self.answerable) or case.variables.get(self.answerable) or "")
-            if self.answerable
-            else ""
-        )
-        if found.abstains and known == "yes":
-            return Score(0.0, "says that the text does not tell, though it does", {"claims": found.claims})
-        if not found.abstains and known == "no":
-            return Score(0.0, "answers, though the text does not tell", {"claims": found.claims})
-        if not found.claims:
-            return Score(1.0 if found.abstains else None, "" if found.abstains else "claims nothing", {"claims": 0})
-        share = 1 - len(found.unsupported) / found.claims
-        return Score(share, short("; ".join(found.unsupported)), {"claims": found.claims})

@@ -1,9 +1,13 @@
-"""Queries with what should come: documents, with grades where some matter more, or spans of their text."""
+"""Queries with what should come: documents, with grades where some matter more, or spans of their text; and with answers.
+
+A query that the documents cannot answer is marked, so that what becomes of it in answers can be measured.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +15,15 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_json, text_of
 from llmops_tui.retrieval.chunk_file import ChunkFile
+from llmops_tui.workspace.files import sha256_text
 
 _MOST = 256 << 20
-_KEYS = frozenset({"id", "query", "documents", "spans"})
+_KEYS = frozenset({"id", "query", "documents", "spans", "answer", "answerable"})
 _SPAN_KEYS = frozenset({"document", "start", "end", "text"})
 _FORM = (
     'Such as {"query": "…", "documents": ["a.md"]}, {"query": "…", "documents": {"a.md": 2, "b.md": 1}} or '
-    '{"query": "…", "spans": [{"document": "a.md", "start": 10, "end": 90}]}, a line each.'
+    '{"query": "…", "spans": [{"document": "a.md", "start": 10, "end": 90}]}, a line each; "answer" is what is expected, and '
+    '"answerable": false says that nothing answers it.'
 )
 
 
@@ -32,12 +38,38 @@ class Span:
 
 @dataclass(frozen=True)
 class GoldQuery:
-    """A query, with the documents that should come and their grades, or the spans; one of both is empty."""
+    """A query, with the documents that should come and their grades, or the spans; one of both is empty.
+
+    ``reference`` is the expected answer, else the text of the spans; empty where neither is known. A query that is not
+    ``answerable`` has none of all this.
+    """
 
     id: str
     text: str
     documents: dict[str, float]
     spans: tuple[Span, ...]
+    reference: str = ""
+    answerable: bool = True
+
+    @property
+    def ranked(self) -> bool:
+        """Whether something should come, so that rankings can be measured on it."""
+        return bool(self.documents or self.spans)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of its words, whatever case and blanks they have: by it queries are the same."""
+        return sha256_text(" ".join(self.text.split()).casefold())
+
+
+def left_out(queries: Iterable[GoldQuery]) -> dict[str, int]:
+    """How many queries no ranking can be measured on, by the reason."""
+    why = (
+        "have an answer and nothing that should come" if one.answerable else "cannot be answered"
+        for one in queries
+        if not one.ranked
+    )
+    return dict(Counter(why))
 
 
 class _Reader:
@@ -58,13 +90,31 @@ class _Reader:
         text = value.get("query")
         if not isinstance(text, str) or not text.strip():
             raise self.refuse(line, "it has no query")
-        if ("documents" in value) == ("spans" in value):
-            raise self.refuse(line, "it needs either documents or spans that should come")
+        given = [name for name in ("documents", "spans") if name in value]
+        if len(given) > 1 or not (given or "answer" in value or value.get("answerable") is False):
+            raise self.refuse(line, "it needs either documents or spans that should come, or an answer")
         documents = self._documents(line, value["documents"]) if "documents" in value else {}
         spans = tuple(self._spans(line, value["spans"])) if "spans" in value else ()
-        if not documents and not spans:
-            raise self.refuse(line, "nothing should come: what has no answer cannot be found")
-        return GoldQuery(str(value.get("id", line)), text, documents, spans)
+        answer = value.get("answer", "")
+        if "answer" in value and not (isinstance(answer, str) and answer.strip()):
+            raise self.refuse(line, "its answer is no text")
+        known = self._answerable(line, value, bool(documents or spans), bool(given))
+        reference = answer or "\n".join((self._file.text(s.document) or "")[s.start : s.end] for s in spans)
+        return GoldQuery(str(value.get("id", line)), text, documents, spans, reference, known)
+
+    def _answerable(self, line: int, value: JsonObject, comes: bool, told: bool) -> bool:
+        """Whether there is an answer; what says both is refused. ``told``: documents or spans are given, if only none."""
+        mark = value.get("answerable")
+        if "answerable" in value and not isinstance(mark, bool):
+            raise self.refuse(line, "answerable is true or false")
+        nothing = told and not comes
+        if mark is True and nothing:
+            raise self.refuse(line, "answerable is true, and nothing should come")
+        known = not nothing if mark is None else bool(mark)
+        if not known and (comes or "answer" in value):
+            what = "something should come" if comes else "it has an answer"
+            raise self.refuse(line, f"it is marked as one that cannot be answered, and {what}")
+        return known
 
     def _documents(self, line: int, value: Any) -> dict[str, float]:
         if isinstance(value, list):
@@ -143,7 +193,7 @@ def read_queries(path: Path, file: ChunkFile, index: str) -> list[GoldQuery]:
         found.append(reader.query(number, value))
     if not found:
         raise InputRefusedError("bad_queries", f"{path} has no queries", _FORM)
-    if len({bool(query.spans) for query in found}) > 1:
+    if len({bool(query.spans) for query in found if query.ranked}) > 1:
         raise InputRefusedError(
             "bad_queries", f"{path} has documents and spans: one measure is made of one kind", _FORM
         )

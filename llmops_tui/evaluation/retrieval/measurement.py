@@ -14,17 +14,19 @@ import numpy as np
 from llmops_tui.embeddings.embedder import EmbedderSpec, Vectors
 from llmops_tui.embeddings.opened import opened_embedder
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.retrieval.gold import GoldQuery, read_queries
-from llmops_tui.evaluation.retrieval.rank_metrics import Piece, is_right, scores
+from llmops_tui.evaluation.metrics.claims import support
+from llmops_tui.evaluation.retrieval.gold import GoldQuery, left_out, read_queries
+from llmops_tui.evaluation.retrieval.rank_metrics import Piece, is_right, scores, within_tokens
 from llmops_tui.evaluation.retrieval.records import (
+    FittedRecord,
     MeasurementRecord,
     QueryScores,
     RankDifference,
     RankFigure,
     RetrieverComparison,
 )
-from llmops_tui.evaluation.statistics.bootstrap import Floats, Interval
-from llmops_tui.evaluation.statistics.intervals import difference_interval, mean_interval
+from llmops_tui.evaluation.statistics.bootstrap import Floats
+from llmops_tui.evaluation.statistics.intervals import difference_interval, ends, mean_interval
 from llmops_tui.evaluation.statistics.power import pairs_needed, scores_needed
 from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 from llmops_tui.retrieval.retriever import By, Retriever, opened_retriever
@@ -55,10 +57,17 @@ class Contender:
         """How it is told."""
         return f"{self.index.ref} {self.by}"
 
-    def is_fitted_to(self, queries_sha256: str) -> bool:
-        """Whether it fuses both rankings by a weight that was learnt on the queries of the file with this hash."""
+    def learnt_on(self, queries: Sequence[GoldQuery], queries_sha256: str) -> int:
+        """On how many of these queries the weight was learnt by which it fuses both rankings.
+
+        Records of before have no hashes of their queries: of those the file with ``queries_sha256`` is the same or another.
+        """
         fusion = self.index.record.get("fusion")
-        return fusion is not None and self.by in _FUSING and fusion["queries_sha256"] == queries_sha256
+        if fusion is None or self.by not in _FUSING:
+            return 0
+        if (known := fusion.get("query_hashes")) is not None:
+            return sum(query.sha256 in known for query in queries)
+        return len(queries) if fusion["queries_sha256"] == queries_sha256 else 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ def measure(
     digest = sha256_file(path)
     by_contender: list[list[dict[str, float]]] = []
     tokens: list[float] = []
+    every: list[GoldQuery] = []
     queries: list[GoldQuery] = []
     # By embedder: two ways to search one index ask for the same vectors.
     known: dict[EmbedderSpec, Mapping[str, Vectors]] = {}
@@ -98,7 +108,10 @@ def measure(
         with ExitStack() as stack:
             vectors: Mapping[str, Vectors] = {}
             retriever = stack.enter_context(opened_retriever(store, contender.index, lambda text: vectors[text]))  # noqa: B023  used within
-            queries = read_queries(path, retriever.file, contender.index.ref)
+            every = read_queries(path, retriever.file, contender.index.ref)
+            queries = [one for one in every if one.ranked or one.reference]
+            if not queries:
+                raise InputRefusedError("no_ranks", f"nothing should come for any query of {path}", "Say what should.")
             spec = contender.index.spec
             if contender.by in {"vectors", "hybrid", "reranked"} and spec is not None:
                 told(number / len(contenders), f"embedding {len(queries):,} queries")
@@ -115,12 +128,19 @@ def measure(
         by_contender.append(found)
         tokens.append(size)
     told(1.0, "")
-    names = list(by_contender[0][0])
-    columns = [{name: np.array([one[name] for one in found]) for name in names} for found in by_contender]
+    names = list(dict.fromkeys(name for one in by_contender[0] for name in one))
+    columns = [{name: np.array([one.get(name, math.nan) for one in found]) for name in names} for found in by_contender]
+    ranked = [one for one in queries if one.ranked]
+    fitted: list[FittedRecord] = [
+        {"retriever": contender.name, "learnt_on": count, "of": len(ranked)}
+        for contender in contenders
+        if (count := contender.learnt_on(ranked, digest))
+    ]
     return {
-        "queries": len(queries),
-        "gold": "spans" if queries[0].spans else "documents",
-        "fitted": [contender.name for contender in contenders if contender.is_fitted_to(digest)],
+        "queries": len(ranked),
+        "gold": "spans" if any(one.spans for one in queries) else "documents",
+        "left_out": left_out(every),
+        "fitted": fitted,
         "k": list(plan.ks),
         "retrievers": [
             {
@@ -158,41 +178,56 @@ def _measured(
     }
     found, tokens = [], 0
     for number, query in enumerate(queries, 1):
-        pieces = _ranked(retriever, query.text, by, plan, places)
+        chunks, pieces = _ranked(retriever, query.text, by, plan, places)
         right = sum(is_right(piece, query.spans) for piece in places.values()) if query.spans else 0
-        found.append(scores(query, pieces, plan.ks, plan.budget, right))
+        of_ranks = scores(query, pieces, plan.ks, plan.budget, right) if query.ranked else {}
+        found.append(of_ranks | _recalled(retriever, query, chunks, pieces, plan))
         tokens += sum(piece.tokens for piece in pieces[: max(plan.ks)])
         told(number / len(queries))
     return found, tokens / len(queries)
 
 
-def _ranked(retriever: Retriever, query: str, by: By, plan: Plan, places: Mapping[int, Piece]) -> list[Piece]:
-    """What a query finds, as deep as the largest k and the tokens ask for."""
+def _recalled(
+    retriever: Retriever, query: GoldQuery, chunks: Sequence[int], pieces: Sequence[Piece], plan: Plan
+) -> dict[str, float]:
+    """Context recall of what was found, by rank; nothing where no answer is known, or it claims nothing."""
+    if not query.reference:
+        return {}
+    cuts = {f"context-recall@{k}": k for k in plan.ks}
+    if plan.budget is not None:
+        cuts[f"context-recall@{plan.budget}t"] = len(within_tokens(pieces, plan.budget))
+    passages = retriever.file.passages(chunks[: max(cuts.values())])
+    texts = ["\n".join(filter(None, (passages[c]["heading"], passages[c]["text"]))) for c in chunks if c in passages]
+    shares = {name: support(query.reference, texts[:cut], query.text).share for name, cut in cuts.items()}
+    return {name: share for name, share in shares.items() if share is not None}
+
+
+def _ranked(
+    retriever: Retriever, query: str, by: By, plan: Plan, places: Mapping[int, Piece]
+) -> tuple[list[int], list[Piece]]:
+    """The chunks that a query finds, as deep as the largest k and the tokens ask for."""
     depth = max(*plan.ks, _DEPTH if plan.budget is not None else 0)
     while True:
-        pieces = [places[chunk] for chunk, _ in retriever.rank(query, by, depth).order]
+        chunks = [chunk for chunk, _ in retriever.rank(query, by, depth).order]
+        pieces = [places[chunk] for chunk in chunks]
         if plan.budget is None or len(pieces) < depth or sum(piece.tokens for piece in pieces) > plan.budget:
-            return pieces
+            return chunks, pieces
         depth *= 2
 
 
-def _figure(name: str, values: Floats) -> RankFigure:
+def _figure(name: str, column: Floats) -> RankFigure:
+    values = column[~np.isnan(column)]
     interval = mean_interval(values, bounds=_BOUNDS)
     low, high = ends(interval)
     return {
         "metric": name,
+        "n": len(values),
         "mean": float(values.mean()),
         "low": low,
         "high": high,
         "method": interval.method,
         "too_few": interval.too_few,
     }
-
-
-def ends(interval: Interval) -> tuple[float | None, float | None]:
-    """The ends of an interval, none where they are not known."""
-    low, high = (end if math.isfinite(end) else None for end in (interval.low, interval.high))
-    return low, high
 
 
 def _compared(contenders: Sequence[Contender], columns: Sequence[Mapping[str, Floats]]) -> list[RetrieverComparison]:
@@ -210,6 +245,8 @@ def _compared(contenders: Sequence[Contender], columns: Sequence[Mapping[str, Fl
 
 
 def _difference(name: str, before: Floats, after: Floats) -> RankDifference:
+    both = ~np.isnan(before) & ~np.isnan(after)
+    before, after = before[both], after[both]
     changes = after - before
     binary = name.startswith("hit@")
     interval = difference_interval(changes, binary=binary, bounds=_BOUNDS)
@@ -224,6 +261,7 @@ def _difference(name: str, before: Floats, after: Floats) -> RankDifference:
     smallest = smallest_effect(changes)
     return {
         "metric": name,
+        "n": len(changes),
         "baseline": float(before.mean()),
         "candidate": float(after.mean()),
         "difference": effect,

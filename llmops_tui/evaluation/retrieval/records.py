@@ -6,9 +6,10 @@ from typing import TypedDict
 
 
 class RankFigure(TypedDict):
-    """The mean of a metric over the queries, with its interval."""
+    """The mean of a metric over ``n`` queries, with its interval."""
 
     metric: str
+    n: int
     mean: float
     low: float | None
     high: float | None
@@ -26,7 +27,7 @@ class RetrieverRecord(TypedDict):
 
 
 class RankDifference(TypedDict):
-    """A metric of a retriever less that of the first, query by query.
+    """A metric of a retriever less that of the first, over ``n`` queries, query by query.
 
     ``needed``: how many queries would show a difference as large as this with a power of 80 %, none where no number would;
     ``smallest``: the smallest difference that so many queries show with that power. ``p_holm`` is corrected for all metrics and
@@ -48,6 +49,15 @@ class RankDifference(TypedDict):
     smallest: float | None
     needed: int | None
     verdict: str
+    n: int
+
+
+class FittedRecord(TypedDict):
+    """A retriever whose weight was learnt on so many ``of`` the queries that it is measured on."""
+
+    retriever: str
+    learnt_on: int
+    of: int
 
 
 class RetrieverComparison(TypedDict):
@@ -69,12 +79,15 @@ class QueryScores(TypedDict):
 class MeasurementRecord(TypedDict):
     """A measurement on some queries: each retriever, and how the others differ from the first; ``gold``: documents or spans.
 
-    ``fitted`` are the retrievers whose weight was learnt on these very queries: what they find is no evidence for them.
+    ``queries`` are those with something that should come, ``left_out`` counts the others by reason; context recall is of those
+    with a known answer. ``fitted`` are the retrievers whose weight was learnt on some of these queries: what they find there is
+    no evidence for them.
     """
 
     queries: int
     gold: str
-    fitted: list[str]
+    left_out: dict[str, int]
+    fitted: list[FittedRecord]
     k: list[int]
     retrievers: list[RetrieverRecord]
     comparisons: list[RetrieverComparison]

@@ -17,10 +17,10 @@ import numpy as np
 from llmops_tui.embeddings.embedder import Vectors
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.retrieval.gold import GoldQuery, read_queries
-from llmops_tui.evaluation.retrieval.measurement import EmbedAll, Told, embedder_of, ends
+from llmops_tui.evaluation.retrieval.measurement import EmbedAll, Told, embedder_of
 from llmops_tui.evaluation.retrieval.rank_metrics import Piece, is_right, scores
 from llmops_tui.evaluation.statistics.bootstrap import Floats
-from llmops_tui.evaluation.statistics.intervals import difference_interval
+from llmops_tui.evaluation.statistics.intervals import difference_interval, ends
 from llmops_tui.evaluation.statistics.power import scores_needed
 from llmops_tui.evaluation.statistics.significance import sign_flip, smallest_effect
 from llmops_tui.retrieval.fusion import METHODS, Candidates, Fusion
@@ -67,11 +67,13 @@ def learn_weight(
     with ExitStack() as stack:
         vectors: Mapping[str, Vectors] = {}
         retriever = stack.enter_context(opened_retriever(store, index, lambda text: vectors[text]))
-        queries = read_queries(path, retriever.file, index.ref)
+        every = read_queries(path, retriever.file, index.ref)
+        queries = [one for one in every if one.ranked]
         if len(queries) < FEWEST:
+            what = " with what should come" if len(every) > len(queries) else ""
             raise InputRefusedError(
                 "too_few_queries",
-                f"{path} has {len(queries)} queries, and a weight is learnt on {FEWEST} or more",
+                f"{path} has {len(queries)} queries{what}, and a weight is learnt on {FEWEST} or more",
                 "Label more of them.",
             )
         told(0.0, f"embedding {len(queries):,} queries")
@@ -80,7 +82,11 @@ def learn_weight(
     told(1.0, "")
     alone, ways = found[:, : len(_ALONE)], found[:, len(_ALONE) :]
     best = int(np.argmax(alone.mean(axis=0)))
-    return _judged(index, path, metric, _WAYS[_best(ways)], _by_others(ways), _ALONE[best], alone[:, best])
+    judged = _judged(index, path, metric, _WAYS[_best(ways)], _by_others(ways), _ALONE[best], alone[:, best])
+    judged["query_hashes"] = sorted({one.sha256 for one in queries})
+    if len(every) > len(queries):
+        judged["left_out"] = len(every) - len(queries)
+    return judged
 
 
 def _metric(given: str) -> tuple[str, int]:

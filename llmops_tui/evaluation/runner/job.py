@@ -38,6 +38,7 @@ from llmops_tui.evaluation.runner.rendering import (
     without_unfit,
 )
 from llmops_tui.evaluation.runner.results import Result, ResultLog, read_results
+from llmops_tui.evaluation.runner.retrieved import RetrievedPassages
 from llmops_tui.evaluation.runner.scoring import BATCH, Item, Scorer
 from llmops_tui.evaluation.runner.summary import RunningMeans, summarise
 from llmops_tui.evaluation.scripted.script import read_script
@@ -49,6 +50,7 @@ from llmops_tui.inference.asking.asker import Asker, Request
 from llmops_tui.inference.asking.cache import AnswerCache
 from llmops_tui.inference.endpoints import open_endpoint
 from llmops_tui.inference.options import options_from
+from llmops_tui.inference.retrieval_asked import passages_noted
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import ChatMessage
@@ -121,6 +123,7 @@ class _Runner:
         self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
         self._flushed, self._enough = 0.0, False
         self._unfit: dict[int, InputRefusedError] = {}
+        self._passages = RetrievedPassages()
 
     def _prepared(self, metric: Metric) -> Metric:
         """A metric as it measures now; a judge's prompt is kept as a version, so that it can be looked at."""
@@ -177,7 +180,8 @@ class _Runner:
             found, self._unfit = without_unfit(cases.cases, self._asked_chain.asked_each(cases.cases))
             return found
         prompt = self._prompts[0] if self._prompts else None
-        found, self._unfit = await asyncio.to_thread(render_each, cases.cases, prompt, self._renderer)
+        render = self._passages.rendered
+        found, self._unfit = await asyncio.to_thread(render, render_each, cases.cases, prompt, self._renderer)
         return found
 
     # ── asking ──
@@ -236,7 +240,9 @@ class _Runner:
     async def _ask_one(
         self, case: Case, messages: list[ChatMessage], repeat: int, asker: Asker, log: ResultLog, total: int
     ) -> None:
-        answers = [(case, repeat, await self._answer(case, messages, repeat, asker))]
+        with passages_noted() as later:
+            answer = await self._answer(case, messages, repeat, asker)
+        answers = [(case, repeat, self._passages.beside(case, answer, later))]
         self._keep(answers, await self._scored(answers, asker), asker, log, total)
 
     async def _from_cache(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> list[Any]:
@@ -251,7 +257,8 @@ class _Runner:
             part = []
             for (case, messages, repeat), kept in there[start : start + BATCH]:
                 asked = asked_beyond(case, messages)
-                part.append((case, repeat, read_answer(kept.reply, cached=True, kept_at=kept.at, asked=asked)))
+                answer = read_answer(kept.reply, cached=True, kept_at=kept.at, asked=asked)
+                part.append((case, repeat, self._passages.beside(case, answer)))
             parts.append(part)
         if not parts:
             return rest

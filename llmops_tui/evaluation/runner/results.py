@@ -82,7 +82,7 @@ def result_of(body: JsonObject) -> Result:
     for name in ("messages", "choices", "metrics"):
         if name in case:
             case[name] = tuple(case[name])
-    for name in ("choice_logprobs", "choice_tokens", "asked", "calls"):
+    for name in ("choice_logprobs", "choice_tokens", "asked", "calls", "passages"):
         if name in answer:
             answer[name] = tuple(answer[name])
     scores = {

@@ -147,6 +147,13 @@ def _figure_of(metric: Metric, results: Sequence[Result]) -> Summary:
     scores = case_scores(results, name)
     repeated = any(r.repeat for r in results)
     kept = [Score(value) for _, value in scores]
+    if repeated and metric.of_case:
+        firsts = {r.case.index: r.scores[name].detail for r in reversed(results) if name in r.scores}
+        known = [firsts[case.index] for case, _ in scores]
+        kept = [
+            Score(one.value, detail={n: of[n] for n in metric.of_case if n in of})
+            for one, of in zip(kept, known, strict=True)
+        ]
     if not repeated:
         # With their reasons and details, which a metric may have more to say about.
         kept = [r.scores[name] for r in results if name in r.scores]

@@ -72,6 +72,12 @@ def tango(wins: int, losses: int, n: int, level: float = 0.95) -> Interval:
     return Interval(value, root(value, -1.0, z), root(value, 1.0, -z), level, "Tango score")
 
 
+def ends(interval: Interval) -> tuple[float | None, float | None]:
+    """The ends of an interval, none where they are not known."""
+    low, high = (end if math.isfinite(end) else None for end in (interval.low, interval.high))
+    return low, high
+
+
 def mean_interval(
     values: Floats,
     clusters: npt.NDArray[np.int64] | None = None,

@@ -13,7 +13,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.answer_settings import VariableUnfitError, defaults_of, values_of
 from llmops_tui.inference.asked_prompt import Rendered, rendered, to_render
-from llmops_tui.inference.prompt_traced import prompt_header, retrieved_header
+from llmops_tui.inference.prompt_traced import left_out_header, prompt_header, retrieved_header
 from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_version
 from llmops_tui.inference.retrieval_asked import retrievals_noted
 from llmops_tui.inference.router.held_fields import CHAT, MESSAGES, OLLAMA, RESPONSES, with_held
@@ -64,10 +64,11 @@ class ServedPrompt:
 
 @dataclass(frozen=True)
 class MadeRequest:
-    """A request as its model's server is sent it: without the fields that the prompt took, and what its trace is told."""
+    """A request as its model's server is sent it, without what the prompt took; what its trace is told, and its client."""
 
     body: JsonObject
     headers: tuple[tuple[bytes, bytes], ...]
+    told: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,15 +134,22 @@ class ServedPrompts:
         """A client's request with the prompt in it, for a model by the name that its server knows.
 
         Raises:
-            FieldRefusedError: a variable is unknown or missing, or a message has no place.
+            FieldRefusedError: a variable is unknown or missing, or a message has no place; ``bad_search``: what it is to search
+                for is empty.
             InputRefusedError: ``template_failed``. LlmopsError: ``retrieval_failed``.
         """
         version, taken = served.version, await self._taken(served, path, raw, given)
         with retrievals_noted() as retrieved:
-            made = await asyncio.to_thread(rendered, version, taken.values, self._renderer)
+            try:
+                made = await asyncio.to_thread(rendered, version, taken.values, self._renderer)
+            except InputRefusedError as error:
+                if error.code != "bad_search":
+                    raise
+                raise _nothing_to_search(version, path, given, taken.values, error) from error
         body = {**_with(version, path, given, taken, made), "model": model}
         header = prompt_header(version.prompt, version.number, version.sha256, made.values)
-        return MadeRequest(body, (header, *retrieved_header(version.ref, retrieved)))
+        told = tuple(left_out_header(retrieved))
+        return MadeRequest(body, (header, *retrieved_header(version.ref, retrieved)), told)
 
     async def outline(self, served: ServedPrompt, path: str, raw: bytes, given: JsonObject) -> JsonObject:
         """A client's request with the prompt's templates in it as they are: nothing is rendered, and nothing retrieved.
@@ -203,6 +211,29 @@ class ServedPrompts:
     def close(self) -> None:
         """End the process that renders."""
         self._renderer.close()
+
+
+def _nothing_to_search(
+    version: PromptVersion, path: str, given: JsonObject, values: dict[str, object], error: InputRefusedError
+) -> LlmopsError:
+    """What is wrong where a prompt searches for nothing: which field is empty; without variables it is the prompt's fault."""
+    if not values:
+        told = f"the prompt could not retrieve: {version.ref} searches for nothing"
+        return LlmopsError("retrieval_failed", told, "Give retrieve() a question.")
+    by_name = given.get(_VARIABLES) or {}
+    empty = [name for name, value in values.items() if isinstance(value, str) and not value.strip()]
+    # Where none is empty as it stands, the template made nothing of one.
+    meant = (empty or list(values))[0]
+    messages = given.get("messages") or ()
+    field = (
+        f"{_VARIABLES}.{meant}"
+        if meant in by_name or not (messages or "input" in given)
+        else "input"
+        if path == "/v1/responses"
+        else f"messages[{len(messages) - 1}].content"
+    )
+    told = f"{version.ref} searches by it, and {error.message}"
+    return FieldRefusedError(field, told, error.hint, error.code)
 
 
 def _with(version: PromptVersion, path: str, given: JsonObject, taken: _Taken, made: Rendered) -> JsonObject:

@@ -99,7 +99,7 @@ class Targets:
         name = target.meant.name
         if target.prompt is not None and self._prompts is not None:
             made = await self._prompts.made(target.prompt, name, path, raw, given)
-            return Ready(body_bytes(made.body), made.headers, target.prompt.told())
+            return Ready(body_bytes(made.body), made.headers, [*target.prompt.told(), *made.told])
         if not asked or asked == name:
             return Ready(raw)
         if len(raw) > _LARGE:

@@ -152,7 +152,7 @@ def stand_in() -> None:
     asker: Any = Asker
     supervising: Any = supervisor
     module.TemplateRenderer, module.ResultLog = _Renderer, _KeepingLog
-    module.render_each = lambda cases, *_: ([[{"role": "user", "content": str(c.index)}] for c in cases], {})
+    module.render_each = lambda cases, *_, **_more: ([[{"role": "user", "content": str(c.index)}] for c in cases], {})
     asker.answer = _answer
     _train.__module__ = tasks.__name__
     others.pretend = _train
