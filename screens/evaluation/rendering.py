@@ -66,16 +66,16 @@ def _first(state: EvalState) -> tuple[str, float | None]:
 
 
 RUN_COLUMNS: list[Column[EvalState]] = [
-    Column("run", lambda state: safe_line(state.run.name, 80), share=2, least=10),
+    Column("run", lambda state: safe_line(state.run.name, 200), share=2, least=10, names=True),
     Column("state", _state, rank=1, most=16),
     Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=6, most=14),
     Column("mean", lambda state: score(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=2,
         least=5),
-    Column("asked", lambda state: (safe_line(state.run.column, 80), "muted"), share=3, least=10, rank=3),
+    Column("asked", lambda state: (safe_line(state.run.column, 200), "muted"), share=3, least=10, rank=3, names=True),
     Column("cases", lambda state: units.whole(state.run.summary["cases"] if state.run.summary is not None else None),
         lambda state: state.run.summary["cases"] if state.run.summary is not None else None, right=True, falling=True, rank=5),
     Column("began", lambda state: units.moment(state.run.created_at), lambda state: state.run.created_at, falling=True, rank=7),
-    Column("suite", lambda state: (safe_line(state.run.suite, 60), "muted"), rank=8, chosen=False),
+    Column("suite", lambda state: (safe_line(state.run.suite, 200), "muted"), rank=8, chosen=False, names=True),
 ]  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def _metrics(kept: KeptSuite) -> Part:
 
 
 SUITE_COLUMNS: list[Column[KeptSuite]] = [
-    Column("suite", lambda kept: (safe_line(kept.ref, 80), "plain" if kept.kept else "muted"), share=4, least=16),
+    Column("suite", lambda kept: (safe_line(kept.ref, 200), "plain" if kept.kept else "muted"), share=4, least=16, names=True),
     Column("cases", lambda kept: (safe_line(_cases(kept), 40), "muted"), rank=1),
     Column("metrics", _metrics, share=1, least=8, rank=2),
 ]  # fmt: skip

@@ -101,7 +101,7 @@ def _loss(name: str) -> Column[Shown]:
 
 
 RUN_COLUMNS: list[Column[Shown]] = [
-    Column("run", lambda shown: safe_line(shown.name, 120), share=1, least=10),
+    Column("run", lambda shown: safe_line(shown.name, 120), share=1, least=10, names=True),
     Column("state", _state, rank=1, least=9),
     Column("done", lambda shown: ("–", "muted") if (part := _done(shown)) is None else units.share(part), _done,
         unit="%", right=True, falling=True, rank=3),
@@ -111,13 +111,13 @@ RUN_COLUMNS: list[Column[Shown]] = [
         rank=6, chosen=False),
     Column("method", lambda shown: (shown.own.run.recipe.method if shown.own is not None else "–", "muted"), rank=5,
         chosen=False),
-    Column("base", lambda shown: (safe_line(shown.own.run.recipe.base if shown.own is not None else "–", 80), "muted"), rank=7,
-        chosen=False),
+    Column("base", lambda shown: (safe_line(shown.own.run.recipe.base if shown.own is not None else "–", 200), "muted"), rank=7,
+        chosen=False, names=True),
 ]  # fmt: skip
 RECIPE_COLUMNS: list[Column[KeptRecipe]] = [
-    Column("recipe", lambda kept: safe_line(kept.ref, 80), share=1, least=10),
+    Column("recipe", lambda kept: safe_line(kept.ref, 200), share=1, least=10, names=True),
     Column("method", lambda kept: (kept.recipe.method, "muted"), rank=1),
-    Column("base", lambda kept: (safe_line(kept.recipe.base, 80), "muted"), rank=2),
+    Column("base", lambda kept: (safe_line(kept.recipe.base, 200), "muted"), rank=2, names=True),
 ]
 
 
