@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
+from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import JobState
 from llmops_tui.safe_text import safe_line
 from screens.models.facts import size_text
@@ -270,7 +271,7 @@ def job_line(job: Job, since: float | None, *, utf8: bool) -> Line:
         (f"{job.state.value}{share}".ljust(_JOB_STATE) + " ", style),
         (safe_line(job.title), "plain"),
         (f"  {clock(job.finished_at or job.created_at)}", "muted"),
-        (f"  {safe_line(job.message or job.cause, 60)}", "muted"),
+        (f"  {safe_line(outcome(job), 60)}", "muted"),
     ]
 
 

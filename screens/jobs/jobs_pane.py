@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.counts import counted
+from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line
 from screens.actions import screen_place
@@ -34,8 +35,8 @@ def _took(job: Job) -> float | None:
 
 
 def _outcome(job: Job) -> Part:
-    """What it says of its work now, or why it ended as it did."""
-    return (safe_line(job.cause, 200), "bad") if job.cause else (safe_line(job.message, 200), "muted")
+    """What it says of its work now, what it made, or why it ended as it did."""
+    return safe_line(outcome(job), 300), "bad" if job.cause else "plain" if job.state == JobState.DONE else "muted"
 
 
 COLUMNS: list[Column[Job]] = [
