@@ -16,6 +16,7 @@ from screens.navigation import PlaceScreen
 from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.archive import archive, show_archive
+from screens.shell.hidden_panes import hidden_panes, key_for, marks_of
 from screens.shell.key_line import KeyLine
 from screens.shell.node import ShellNode
 from screens.shell.pane import Pane
@@ -112,7 +113,14 @@ class BaseScreen(PlaceScreen, ShellNode):
 
     def on_mount(self) -> None:
         """Lay out tables and panes as they were left."""
+        self.screen_layout_refresh_signal.subscribe(self, self._tell_hidden, immediate=True)
         self.act("remembered", self._restore_remembered)
+
+    def _tell_hidden(self, _screen: object) -> None:
+        key = key_for(self.app, self.shell.user_keymap, maximised=self.has_class("-maximised"))
+        for line in self.children:
+            if isinstance(line, StatusLine) and line.children:
+                line.tell_hidden(list(marks_of(hidden_panes(self._body), key)))
 
     async def _restore_remembered(self) -> None:
         names = {table: f"{self.scope}.{table.id}" for table in self.query(Table)}
