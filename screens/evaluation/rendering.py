@@ -10,6 +10,7 @@ from llmops_tui.counts import counted
 from llmops_tui.evaluation.kept_summary import cache_told
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import mark_of, tone_of
 from screens.widgets import units
 from screens.widgets.chart import short_number
 from screens.widgets.columns import Column, Part
@@ -43,10 +44,6 @@ HELP_CASES = "Regressions first. f filters, s orders by another metric, o opens 
 HELP_CASE = "The input and the expected answer, both answers with their differences, and the reasons of the scores."
 
 VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "Manifest", "Card")
-_STYLES = {
-    "running": "accent", "done": "good", "failed": "bad", "killed": "bad", "lost": "bad", "cancelled": "warn",
-}  # fmt: skip
-_MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "cancelled": "■"}
 COSTS = ("latency", "tokens-per-s", "tokens")
 _BAR = 24
 
@@ -55,7 +52,7 @@ def _state(state: EvalState) -> Part:
     told = state.state
     if state.state == "running" and state.job is not None:
         told = state.job.message.partition(" · ")[0] or f"{state.job.progress:.0%}"
-    return f"{_MARKS.get(state.state, '·')} {safe_line(told, 40)}", _STYLES.get(state.state, "muted")
+    return f"{mark_of(state.state)} {safe_line(told, 40)}", tone_of(state.state)
 
 
 def _first(state: EvalState) -> tuple[str, float | None]:

@@ -12,6 +12,7 @@ from llmops_tui.counts import counted
 from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import JobState
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import tone_of
 from screens.models.facts import size_text
 from screens.widgets.line_list import Line, without_least
 from screens.widgets.sparkline import sparkline
@@ -257,7 +258,7 @@ def step_line(step: Step, *, utf8: bool) -> Line:
 
 def job_line(job: Job, since: float | None, *, utf8: bool) -> Line:
     """A job; what ended since somebody last looked here is marked."""
-    style = {"running": "accent", "done": "good", "queued": "muted", "cancelled": "warn"}.get(job.state.value, "bad")
+    style = tone_of(job.state.value)
     share = f" {job.progress:.0%}" if job.state == JobState.RUNNING else ""
     mark = (
         ("▶ " if utf8 else "> ")

@@ -13,6 +13,7 @@ from llmops_tui.counts import counted
 from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import tone_of
 from screens.actions import screen_place
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
@@ -23,10 +24,6 @@ from screens.widgets.table import Table
 
 _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
-_STYLES = {
-    JobState.QUEUED: "muted", JobState.RUNNING: "accent", JobState.DONE: "good", JobState.FAILED: "bad",
-    JobState.CANCELLED: "warn", JobState.KILLED: "bad", JobState.LOST: "bad",
-}  # fmt: skip
 
 
 def _took(job: Job) -> float | None:
@@ -40,7 +37,7 @@ def _outcome(job: Job) -> Part:
 
 
 COLUMNS: list[Column[Job]] = [
-    Column("state", lambda job: (job.state.value, _STYLES[job.state])),
+    Column("state", lambda job: (job.state.value, tone_of(job.state.value))),
     Column(
         "done",
         lambda job: (units.share(job.progress), "plain" if job.state == JobState.RUNNING else "muted"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import mark_of, tone_of
 from llmops_tui.training.health import stalled
 from llmops_tui.training.reward_figures import reward_names
 from screens.widgets import units
@@ -25,11 +26,6 @@ HELP_RUNS = "Newest first. space marks runs for one chart, x stops, P pauses, R 
 HELP_RECIPES = "The newest version of each recipe. n makes one, enter edits it, p runs the preflight, F5 starts it."
 HELP_CHART = "s shows the next metric, m smooths, l is logarithmic, + and - zoom. Evaluation is dotted."
 
-_STYLES = {
-    "running": "accent", "done": "good", "failed": "bad", "killed": "bad", "lost": "bad",
-    "paused": "warn", "stopped": "warn", "cancelled": "warn", "unreadable": "bad",
-}  # fmt: skip
-_MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "paused": "‖", "stopped": "■"}
 _COLOURS = ("$accent", "$warning", "$success", "$error", "$foreground")
 
 
@@ -79,8 +75,7 @@ _REWARDS = (("reward", "reward"), ("eval_reward", "held out"), ("kl", "KL"), ("c
 
 
 def _state(shown: Shown) -> Part:
-    style = _STYLES.get(shown.state, "muted")
-    return f"{_MARKS.get(shown.state, '·')} {shown.state}", style
+    return f"{mark_of(shown.state)} {shown.state}", tone_of(shown.state)
 
 
 def _done(shown: Shown) -> float | None:
