@@ -25,8 +25,9 @@ _ENTRY = "llmops_tui.maintenance.tasks:back_up"
 _FIRST_SECONDS = 30.0
 _SECONDS = 600.0
 # Seconds without a key after which nobody waits for the next frame, and how often that is looked at.
-_CALM_SECONDS = 1.0
-_LOOK_SECONDS = 0.5
+_CALM_SECONDS = 0.6
+_LOOK_SECONDS = 0.25
+_LATE_SECONDS = 0.05
 # The oldest objects are searched unasked after so many searches of younger ones: where nobody ever rests.
 _SELDOM = 100
 _USUAL = 10
@@ -71,9 +72,12 @@ async def collect_at_rest(
     gc.set_threshold(usual[0], usual[1], max(usual[2], _SELDOM))
     try:
         while True:
+            begun = time.monotonic()
             await asyncio.sleep(every)
+            # Whoever was kept from waking up waits for the same work as the one who typed.
+            is_busy = time.monotonic() - begun > every + _LATE_SECONDS
             is_due = gc.isenabled() and gc.get_count()[2] >= _USUAL
-            if is_due and time.monotonic() - last_input() >= calm:
+            if is_due and not is_busy and time.monotonic() - last_input() >= calm:
                 gc.collect()
     finally:
         gc.set_threshold(*usual)

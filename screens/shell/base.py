@@ -86,6 +86,17 @@ class BaseScreen(PlaceScreen, ShellNode):
             text = f"{event.size.width}×{event.size.height} is too small.\nllmops needs {MIN_WIDTH}×{MIN_HEIGHT}."
             self.query_one("#too-small", Static).update(text)
 
+    def _on_timer_update(self) -> None:
+        """As Textual's, but that a screen which is laid out and drawn anew is one frame.
+
+        Textual writes what the layout moved, between parts of what was in front before, and then the whole screen.
+        """
+        begins = self.is_current and not self.app._batch_count  # noqa: SLF001  as Textual's own asks
+        if begins and self._repaint_required and (self._layout_required or self._scroll_required):
+            self._compositor._dirty_regions.add(self.size.region)  # noqa: SLF001  by which it draws all
+            self._repaint_required = False
+        super()._on_timer_update()
+
     def on_screen_resume(self) -> None:
         """What the status became while another screen was in front."""
         self.shell.show_status(self.shell.status)

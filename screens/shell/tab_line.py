@@ -95,11 +95,10 @@ class TabLine(Widget):
         kind, mark, count = self._badge(name)
         badge = self._style(kind) if kind else text
         parts: list[tuple[str, Style]] = [(key, text if front else self._style("key"))]
-        if name in BADGED and not counted:
-            parts.append((mark or " ", badge))
-        elif title:
-            parts.append((" ", text))
-        parts.append((title, text))
+        if mark and not counted:
+            parts += [(mark, badge), (title, text)]
+        elif title or (name in BADGED and not counted):
+            parts.append((f" {title}", text))
         if name in BADGED and counted:
             parts.append((f"{mark}{count}".ljust(_BADGE_CELLS), badge))
         return Content.assemble(*parts)
