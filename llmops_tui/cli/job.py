@@ -27,11 +27,12 @@ Result = TypeVar("Result", bound=Mapping[str, object])
 @app.command("list")
 def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = LIMIT) -> None:
     """List jobs, newest first."""
+    from llmops_tui.jobs.outcomes import outcome
     from llmops_tui.jobs.store import JobStore
 
     session = session_of(context)
     found = JobStore(session.event_log).all()
-    rows = [(j.id, j.state.value, f"{j.progress:.0%}", j.title, j.cause or j.message) for j in found[:limit]]
+    rows = [(j.id, j.state.value, f"{j.progress:.0%}", j.title, outcome(j)) for j in found[:limit]]
     data = {"jobs": [j.as_dict() for j in found[:limit]], "total": len(found)}
     session.emit(data, lambda: session.rows(("job", "state", "progress", "title", "note"), rows, len(found)))
 

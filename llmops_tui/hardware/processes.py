@@ -12,11 +12,15 @@ from llmops_tui.hardware.gpus import Gpu
 # A full look at a machine with thousands of processes takes long: it is then done so much less often.
 _SHARE_OF_A_CORE = 0.002
 _LEAST_SECONDS = 3.0
+# The first look knows only what processes took since they began; what they take now is known with the second.
+_SECOND_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class ProcessLoad:
-    """One process. ``cpu`` in percent of one core; memory in bytes, that on GPUs summed over them.
+    """One process; memory in bytes, that on GPUs summed over them.
+
+    ``cpu`` is in percent of one core, since the look before; where there was none, since the process began, as ``ps`` tells it.
 
     ``name`` is ours where we know it (a run, a server, a job), and ``role`` says which; else the program's.
     """
@@ -56,9 +60,10 @@ class ProcessSampler:
         now = time.monotonic()
         if now < self._due:
             return self._found
+        is_first = not self._times
         self._found = tuple(self._inspect(list(gpus), ours))
         spent = time.monotonic() - now
-        self._due = now + max(_LEAST_SECONDS, spent / _SHARE_OF_A_CORE)
+        self._due = now + (_SECOND_LOOK_SECONDS if is_first else max(_LEAST_SECONDS, spent / _SHARE_OF_A_CORE))
         return self._found
 
     def _inspect(self, gpus: list[Gpu], ours: dict[int, Ours]) -> list[ProcessLoad]:
@@ -83,8 +88,9 @@ class ProcessSampler:
             spent, at = float(info["cpu_times"].user + info["cpu_times"].system), time.monotonic()
             before = self._times.get(key)
             times[key] = (at, spent)
-            known_for = at - before[0] if before is not None else 0.0
-            cpu = max(0.0, spent - before[1]) / known_for * 100 if before is not None and known_for > 0 else None
+            known_for, taken = (at - before[0], spent - before[1]) if before else (time.time() - key[1], spent)
+            # A clock that was set back tells nothing of when it began.
+            cpu = max(0.0, taken) / known_for * 100 if key[1] and known_for > 0 else None
             rows.append((pid, key[1], str(info["name"] or "?"), cpu, int(info["memory_info"].rss)))
         self._times = times
         found = []

@@ -118,7 +118,7 @@ def why_it_ended(end: StreamEnd) -> str:
         "stop": "the model ended it",
         "length": "it reached max_tokens or the end of the context",
         "tool_calls": "it called a tool",
-        "cancelled": "it was stopped",
+        "cancelled": "it was cancelled",
         "error": "it failed",
     }
     found = words.get(end.finish_reason, end.finish_reason)

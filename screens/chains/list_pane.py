@@ -146,7 +146,7 @@ class ListPane(Pane):
 
 def _columns() -> list[Column[ChainVersion]]:
     return [
-        Column("chain", lambda one: one.ref),
+        Column("chain", lambda one: one.ref, names=True),
         Column("labels", lambda one: (" ".join(one.labels), "good"), rank=1, spare=True),
         Column("note", lambda one: one.note, share=1, least=6, rank=2, most=200, spare=True),
         Column("saved", lambda one: units.moment(one.created_at), lambda one: one.created_at,

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import tone_of
 from screens.shell.pane import Pane
 from screens.widgets import units
 from screens.widgets.columns import Column, Part
@@ -96,7 +97,7 @@ def _state(run: ChainRunRecord) -> Part:
     result = run.job.result
     if result and result.get("failed"):
         return f"{state}, {result['failed']} failed", "warn"
-    return state, {"done": "good", "running": "accent", "queued": "muted", "cancelled": "warn"}.get(state, "bad")
+    return state, tone_of(state)
 
 
 def _of(run: ChainRunRecord) -> str:

@@ -20,11 +20,11 @@ _HELP = "All chats, the last changed first. Enter opens one; n begins another."
 _EMPTY = "No chats yet.\nn begins one."
 
 COLUMNS: list[Column[ChatSummary]] = [
-    Column("chat", lambda row: safe_line(row.name, 120), share=2, least=8),
+    Column("chat", lambda row: safe_line(row.name, 120), share=2, least=8, names=True),
     Column("turns", lambda row: units.whole(row.turns), lambda row: row.turns, right=True, falling=True),
     Column("branches", lambda row: units.whole(row.branches), lambda row: row.branches, right=True, falling=True, rank=3,
         chosen=False),
-    Column("model", lambda row: (safe_line(row.model, 60), "muted"), share=1, least=6, rank=3, chosen=False),
+    Column("model", lambda row: (safe_line(row.model, 200), "muted"), share=1, least=6, rank=3, chosen=False, names=True),
     Column("changed", lambda row: units.moment(row.changed_at), lambda row: row.changed_at, falling=True, rank=2),
     Column("first", lambda row: (safe_line(row.first, 100), "muted"), share=2, least=8, rank=4, chosen=False),
 ]  # fmt: skip

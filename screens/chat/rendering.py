@@ -60,7 +60,7 @@ def turn_lines(turn: Turn, number: int, ways: list[Turn], width: int, *, unfolde
         arrows = "‹{}/{}›" if utf8 else "<{}/{}>"
         head.append(("  " + arrows.format(ways.index(turn) + 1, len(ways)), "warn"))
     if turn.ended not in {"", "stop"}:
-        told = {"length": "cut at its longest", "stopped": "stopped", "error": "failed here"}
+        told = {"length": "cut at its longest", "stopped": "cancelled", "error": "failed here"}
         head.append((f"  {told.get(turn.ended, safe_line(turn.ended, 30))}", "bad"))
     lines = [head]
     lines += _thought(turn.thinking, width, unfolded=unfolded, utf8=utf8)

@@ -20,7 +20,7 @@ from llmops_tui.prompts.compare.boards import TIE
 from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, with_next_seed
 from llmops_tui.prompts.compare.records import Answering
 from screens.compare.column_view import ColumnView
-from screens.compare.state import EMPTY, CompareState
+from screens.compare.state import ALONE, EMPTY, CompareState
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class ColumnsPane(Pane):
             if reference is not None and reference is not answer and answer.pieces:
                 view.show_difference(reference.text, answer)
             else:
-                view.show(answer, placeholder="" if self.running else "F5 runs the columns.")
+                alone = ALONE if len(state.columns) == 1 else "F5 runs the columns."
+                view.show(answer, placeholder="" if self.running else alone)
             if state.blind:
                 view.hide_figures()
         self.show_titles()
@@ -207,7 +208,7 @@ class ColumnsPane(Pane):
             self._flush()
             for answer in state.answers:
                 if answer.end is None and answer.error is None:
-                    answer.error = LlmopsError("cancelled", "it was stopped; the text so far is kept")
+                    answer.error = LlmopsError("cancelled", "it was cancelled; the text so far is kept")
             state.note_runs()
             self._worker = None
             self.post_message(self.Changed())

@@ -47,7 +47,12 @@ class InputPane(Pane):
         for variable, text in board.variables.items():
             parts += [("\n" if parts else "", ""), (f"{safe_line(variable)}  ", "$accent"), safe_line(text, 500)]
         self.query_one("#compare-variables", Static).update(
-            Content.assemble(*parts) if parts else Content.styled("The prompts have no variables.", "$muted")
+            Content.assemble(*parts)
+            if parts
+            else Content.styled(
+                "The prompts have no variables: all columns are asked the same text. u opens a prompt in the playground.",
+                "$muted",
+            )
         )
 
     def action_edit(self) -> None:

@@ -44,7 +44,7 @@ def spark(counts: list[int], *, blocks: bool, width: int = 12) -> str:
 
 
 DATASET_COLUMNS: list[Column[DatasetVersion]] = [
-    Column("dataset", lambda version: safe_line(version.dataset, 120), share=3, least=12),
+    Column("dataset", lambda version: safe_line(version.dataset, 120), share=3, least=12, names=True),
     Column("@", lambda version: str(version.number), lambda version: version.number, right=True, least=2),
     Column("rows", lambda version: short_count(version.rows), lambda version: version.rows, right=True, falling=True, least=5),
     Column("kind", lambda version: (version.kind, "muted"), rank=2),

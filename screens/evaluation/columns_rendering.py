@@ -29,7 +29,7 @@ def columns(runs: Sequence[EvalRun], metric: str) -> list[AcrossColumn]:
         Column("apart", lambda row: number(row.spread(metric)), lambda row: row.spread(metric), right=True, falling=True, rank=2,
             spare=True),
         *(
-            Column(safe_line(run.name, 40), _answer(place, metric), _value(place, metric), share=3, least=10, rank=0)
+            Column(safe_line(run.name, 200), _answer(place, metric), _value(place, metric), share=3, least=10, rank=0)
             for place, run in enumerate(runs)
         ),
         Column("expected", lambda row: (_expected(row), "muted"), share=2, least=8, spare=True, rank=3),

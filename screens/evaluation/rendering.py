@@ -11,6 +11,7 @@ from llmops_tui.evaluation.facts_told import facts_told
 from llmops_tui.evaluation.kept_summary import cache_told
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import mark_of, tone_of
 from screens.widgets import units
 from screens.widgets.chart import short_number
 from screens.widgets.columns import Column, Part
@@ -44,10 +45,6 @@ HELP_CASES = "Regressions first. f filters, s orders by another metric, o opens 
 HELP_CASE = "The input and the expected answer, both answers with their differences, and the reasons of the scores."
 
 VIEWS = ("Figures", "Slices", "Classes", "Variations", "Quality and cost", "Manifest", "Card")
-_STYLES = {
-    "running": "accent", "done": "good", "failed": "bad", "killed": "bad", "lost": "bad", "cancelled": "warn",
-}  # fmt: skip
-_MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "cancelled": "■"}
 COSTS = ("latency", "tokens-per-s", "tokens")
 _BAR = 24
 
@@ -56,7 +53,7 @@ def _state(state: EvalState) -> Part:
     told = state.state
     if state.state == "running" and state.job is not None:
         told = state.job.message.partition(" · ")[0] or f"{state.job.progress:.0%}"
-    return f"{_MARKS.get(state.state, '·')} {safe_line(told, 40)}", _STYLES.get(state.state, "muted")
+    return f"{mark_of(state.state)} {safe_line(told, 40)}", tone_of(state.state)
 
 
 def _first(state: EvalState) -> tuple[str, float | None]:
@@ -67,16 +64,16 @@ def _first(state: EvalState) -> tuple[str, float | None]:
 
 
 RUN_COLUMNS: list[Column[EvalState]] = [
-    Column("run", lambda state: safe_line(state.run.name, 80), share=2, least=10),
+    Column("run", lambda state: safe_line(state.run.name, 200), share=2, least=10, names=True),
     Column("state", _state, rank=1, most=16),
     Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=6, most=14),
     Column("mean", lambda state: score(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=2,
         least=5),
-    Column("asked", lambda state: (safe_line(state.run.column, 80), "muted"), share=3, least=10, rank=3),
+    Column("asked", lambda state: (safe_line(state.run.column, 200), "muted"), share=3, least=10, rank=3, names=True),
     Column("cases", lambda state: units.whole(state.run.summary["cases"] if state.run.summary is not None else None),
         lambda state: state.run.summary["cases"] if state.run.summary is not None else None, right=True, falling=True, rank=5),
     Column("began", lambda state: units.moment(state.run.created_at), lambda state: state.run.created_at, falling=True, rank=7),
-    Column("suite", lambda state: (safe_line(state.run.suite, 60), "muted"), rank=8, chosen=False),
+    Column("suite", lambda state: (safe_line(state.run.suite, 200), "muted"), rank=8, chosen=False, names=True),
 ]  # fmt: skip
 
 
@@ -90,7 +87,7 @@ def _metrics(kept: KeptSuite) -> Part:
 
 
 SUITE_COLUMNS: list[Column[KeptSuite]] = [
-    Column("suite", lambda kept: (safe_line(kept.ref, 80), "plain" if kept.kept else "muted"), share=4, least=16),
+    Column("suite", lambda kept: (safe_line(kept.ref, 200), "plain" if kept.kept else "muted"), share=4, least=16, names=True),
     Column("cases", lambda kept: (safe_line(_cases(kept), 40), "muted"), rank=1),
     Column("metrics", _metrics, share=1, least=8, rank=2),
 ]  # fmt: skip

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
+from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import JobState
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import tone_of
 from screens.models.facts import size_text
 from screens.widgets.line_list import Line, without_least
 from screens.widgets.sparkline import sparkline
@@ -256,7 +258,7 @@ def step_line(step: Step, *, utf8: bool) -> Line:
 
 def job_line(job: Job, since: float | None, *, utf8: bool) -> Line:
     """A job; what ended since somebody last looked here is marked."""
-    style = {"running": "accent", "done": "good", "queued": "muted", "cancelled": "warn"}.get(job.state.value, "bad")
+    style = tone_of(job.state.value)
     share = f" {job.progress:.0%}" if job.state == JobState.RUNNING else ""
     mark = (
         ("▶ " if utf8 else "> ")
@@ -270,7 +272,7 @@ def job_line(job: Job, since: float | None, *, utf8: bool) -> Line:
         (f"{job.state.value}{share}".ljust(_JOB_STATE) + " ", style),
         (safe_line(job.title), "plain"),
         (f"  {clock(job.finished_at or job.created_at)}", "muted"),
-        (f"  {safe_line(job.message or job.cause, 60)}", "muted"),
+        (f"  {safe_line(outcome(job), 60)}", "muted"),
     ]
 
 

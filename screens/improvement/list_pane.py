@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import tone_of
 from screens.shell.pane import Pane
 from screens.widgets import units
 from screens.widgets.columns import Column, Part
@@ -152,7 +153,7 @@ def _sealed(one: Listed) -> Part:
 
 def _state(one: Listed) -> Part:
     state = one.record["state"]
-    return state, "good" if state == "done" else "accent" if state in _AT_WORK else "warn"
+    return state, tone_of(state)
 
 
 def _columns() -> list[Column[Listed]]:

@@ -10,8 +10,10 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.counts import counted
+from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import tone_of
 from screens.actions import screen_place
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
@@ -22,10 +24,6 @@ from screens.widgets.table import Table
 
 _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
-_STYLES = {
-    JobState.QUEUED: "muted", JobState.RUNNING: "accent", JobState.DONE: "good", JobState.FAILED: "bad",
-    JobState.CANCELLED: "warn", JobState.KILLED: "bad", JobState.LOST: "bad",
-}  # fmt: skip
 
 
 def _took(job: Job) -> float | None:
@@ -34,12 +32,12 @@ def _took(job: Job) -> float | None:
 
 
 def _outcome(job: Job) -> Part:
-    """What it says of its work now, or why it ended as it did."""
-    return (safe_line(job.cause, 200), "bad") if job.cause else (safe_line(job.message, 200), "muted")
+    """What it says of its work now, what it made, or why it ended as it did."""
+    return safe_line(outcome(job), 300), "bad" if job.cause else "plain" if job.state == JobState.DONE else "muted"
 
 
 COLUMNS: list[Column[Job]] = [
-    Column("state", lambda job: (job.state.value, _STYLES[job.state])),
+    Column("state", lambda job: (job.state.value, tone_of(job.state.value))),
     Column(
         "done",
         lambda job: (units.share(job.progress), "plain" if job.state == JobState.RUNNING else "muted"),

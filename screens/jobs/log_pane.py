@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.jobs.outcomes import facts_of
 from llmops_tui.jobs.store import Job
 from llmops_tui.regular_files import open_regular
 from llmops_tui.safe_text import safe_line, safe_text
@@ -41,7 +42,11 @@ class LogPane(Pane):
             return  # another job is under the cursor by now
         head: list[tuple[str, str] | str] = [(job.id, "bold"), f"  {job.state.value}"]
         head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
-        head += [f"\n{safe_line(job.message)}"] if job.message else []
+        facts = facts_of(job)
+        for name, value in facts:
+            head += [(f"\n{safe_line(name)}  ", "$muted"), safe_line(value)]
+        # What was said last is no news once it is known what came of it.
+        head += [f"\n{safe_line(job.message)}"] if job.message and not facts else []
         self.query_one("#log-text", Static).update(Content.assemble(*head, "\n\n", safe_text(overwritten(text))))
 
 

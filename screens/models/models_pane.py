@@ -34,7 +34,7 @@ _EMPTY = (
 Flow = Callable[..., Coroutine[Any, Any, Begun | None]]
 _MARKS: dict[str, Part] = {"remote": ("◇", "accent"), "adapter": ("+", "warn")}
 COLUMNS: list[Column[Model]] = [
-    Column("model", lambda model: safe_line(model.name, 120), share=3, least=14),
+    Column("model", lambda model: safe_line(model.name, 120), share=3, least=14, names=True),
     Column("type", lambda model: (model.kind if model.kind != "gguf" else model.quantization or "GGUF", "muted"), rank=2),
     Column(
         "size", lambda model: ("–", "muted") if model.kind == "remote" else units.size(model.size_bytes),

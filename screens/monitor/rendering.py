@@ -14,6 +14,7 @@ from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.monitoring.latency import KINDS, Latency
 from llmops_tui.monitoring.recorder import Moment
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import tone_of
 from screens.actions import screen_place
 from screens.widgets.line_list import Line, cell
 
@@ -51,13 +52,12 @@ _LEAST_TEXT = 16
 def experiment(record: ExperimentRecord) -> Line:
     """An experiment in a line."""
     with_a, with_b = record["conversations"]["a"], record["conversations"]["b"]
-    running = record["state"] == "running"
     told = f"{record['settings']['a']} {with_a}  {record['settings']['b']} {with_b}"
     failed = record["failed"]["b"]
     return [
         (f"{safe_line(record['name'])}  ", "plain"),
         (f"{record['kind']} ", "muted"),
-        (f"{record['state']}  ", "good" if running else "bad"),
+        (f"{record['state']}  ", tone_of(record["state"])),
         (safe_line(told), "plain"),
         (f"  {failed} failed" if failed else "", "warn"),
     ]

@@ -58,7 +58,7 @@ def _labels(row: PromptRow) -> Part:
 
 
 COLUMNS: list[Column[PromptRow]] = [
-    Column("prompt", lambda row: safe_line(row.name, 120), share=3, least=10),
+    Column("prompt", lambda row: safe_line(row.name, 120), share=3, least=10, names=True),
     Column("latest", _latest, lambda row: row.summary.latest if row.summary else None, right=True, falling=True),
     Column("labels", _labels, share=1, least=6, rank=2, spare=True),
     Column("versions", lambda row: units.whole(row.summary.versions if row.summary else None),

@@ -34,7 +34,7 @@ COLUMNS: list[Column[RunRecord]] = [
     Column("end", lambda run: (run.finish_reason if run.finish_reason in _BAD else "", "bad"), rank=1, spare=True),
     Column("speed", lambda run: units.whole(run.tokens_per_s), lambda run: run.tokens_per_s,
         unit="tok/s", right=True, falling=True, rank=2, spare=True),
-    Column("model", lambda run: safe_line(run.model, 120), share=1, least=8, chosen=False, rank=3),
+    Column("model", lambda run: safe_line(run.model, 120), share=1, least=8, chosen=False, rank=3, names=True),
     Column("tokens", lambda run: units.whole(run.completion_tokens), lambda run: run.completion_tokens,
         right=True, falling=True, chosen=False, rank=4),
     Column("first", lambda run: units.whole(run.ttft_ms), lambda run: run.ttft_ms, unit="ms",

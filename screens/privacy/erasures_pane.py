@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.counts import counted
+from llmops_tui.states import tone_of
 from screens.shell.pane import Pane
 from screens.widgets import units
 from screens.widgets.columns import Column, Part
@@ -87,9 +88,8 @@ class ErasuresPane(Pane):
 
 def _state(erasure: ErasureRecord) -> Part:
     receipt = erasure["receipt"]
-    if receipt is None:
-        return "interrupted", "bad"
-    return ("incomplete", "warn") if receipt["searched"]["left"] else ("done", "good")
+    word = "interrupted" if receipt is None else "incomplete" if receipt["searched"]["left"] else "done"
+    return word, tone_of(word)
 
 
 def _columns() -> list[Column[ErasureRecord]]:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from llmops_tui.maintenance.erasure_records import ErasureRecord, How
     from llmops_tui.maintenance.forgetting.plan import Plan
 
-_EMPTY = "n finds a person in datasets, traces, prompts, evaluations, caches, files and logs."
+_EMPTY = (
+    "Nobody was looked for yet.\n"
+    "n finds a person in datasets, traces, prompts, evaluations, caches, files and logs; nothing is changed by that.\n"
+    "m then chooses between removing and marking, and f forgets, after a word.\n"
+    "w writes a report on all personal data into a file."
+)
 _MEANING = {"remove": "rows and traces go whole", "redact": "rows and traces stay, with marks such as [NAME]"}
 
 

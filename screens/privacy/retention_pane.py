@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from llmops_tui.maintenance.retention import Due
 
 ENTRY = "llmops_tui.maintenance.tasks:keep_retention"
-_NONE = 'No rules. The setting retention has them, such as "traces 90d; datasets 2y where is:untagged".'
+_NONE = (
+    'No rules yet. 9 opens the settings: "retention" takes them, such as "traces 90d; datasets 2y where is:untagged".\n'
+    "a deletes here what is older, after asking."
+)
 _SHOWN = 8
 _DAY = 86_400
 

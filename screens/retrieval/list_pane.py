@@ -158,11 +158,11 @@ def _embedder(one: Listed) -> Part:
 
 def _columns() -> list[Column[Listed]]:
     return [
-        Column("index", lambda one: one.index.ref),
+        Column("index", lambda one: one.index.ref, names=True),
         Column("documents", lambda one: units.whole(one.index.record["documents"]), lambda one: one.index.record["documents"],
             right=True, falling=True, rank=2),
         Column("chunks", lambda one: units.whole(one.index.record["chunks"]), lambda one: one.index.record["chunks"],
             right=True, falling=True, rank=1),
-        Column("embedder", _embedder, rank=3),
+        Column("embedder", _embedder, rank=3, names=True),
         Column("stale", lambda one: ("; ".join(one.stale), "warn") if one.stale else ("", "plain"), share=1, least=8, rank=1),
     ]  # fmt: skip

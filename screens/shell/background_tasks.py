@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sqlite3
 import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,13 @@ _KIND = "backup"
 _ENTRY = "llmops_tui.maintenance.tasks:back_up"
 _FIRST_SECONDS = 30.0
 _SECONDS = 600.0
+# Seconds without a key after which nobody waits for the next frame, and how often that is looked at.
+_CALM_SECONDS = 0.6
+_LOOK_SECONDS = 0.25
+_LATE_SECONDS = 0.05
+# The oldest objects are searched unasked after so many searches of younger ones: where nobody ever rests.
+_SELDOM = 100
+_USUAL = 10
 # A backup that failed is tried again, and its trouble told, so often.
 _AGAIN_SECONDS = 3600.0
 
@@ -34,6 +42,7 @@ def begin(app: Shell) -> None:
     app.run_worker(StatusFeed(app).run(), group="status", exit_on_error=False)
     app.run_worker(make_backups(app), group="scheduled", exit_on_error=False)
     app.run_worker(load_screens(), group="scheduled", exit_on_error=False)
+    app.run_worker(collect_at_rest(lambda: app.last_input), group="scheduled", exit_on_error=False)
 
 
 async def load_screens(*, first: float = _QUIET_SECONDS) -> None:
@@ -49,6 +58,29 @@ async def load_screens(*, first: float = _QUIET_SECONDS) -> None:
     await asyncio.to_thread(PLUGINS.all)
     # What was imported stays until the end: it need not be searched for garbage again and again.
     gc.freeze()
+
+
+async def collect_at_rest(
+    last_input: Callable[[], float], *, calm: float = _CALM_SECONDS, every: float = _LOOK_SECONDS
+) -> None:
+    """Search all objects for garbage while nobody types, until the app ends: it takes as long as two changes of screen.
+
+    Python does so in the middle of one, since that makes the most objects. ``last_input`` tells when the last key came, as
+    :func:`time.monotonic` does; after ``calm`` seconds nobody waits.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(usual[0], usual[1], max(usual[2], _SELDOM))
+    try:
+        while True:
+            begun = time.monotonic()
+            await asyncio.sleep(every)
+            # Whoever was kept from waking up waits for the same work as the one who typed.
+            is_busy = time.monotonic() - begun > every + _LATE_SECONDS
+            is_due = gc.isenabled() and gc.get_count()[2] >= _USUAL
+            if is_due and not is_busy and time.monotonic() - last_input() >= calm:
+                gc.collect()
+    finally:
+        gc.set_threshold(*usual)
 
 
 async def make_backups(app: Shell, *, first: float = _FIRST_SECONDS) -> None:

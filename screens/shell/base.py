@@ -16,6 +16,7 @@ from screens.navigation import PlaceScreen
 from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.archive import archive, show_archive
+from screens.shell.hidden_panes import hidden_panes, key_for, marks_of
 from screens.shell.key_line import KeyLine
 from screens.shell.node import ShellNode
 from screens.shell.pane import Pane
@@ -85,6 +86,17 @@ class BaseScreen(PlaceScreen, ShellNode):
             text = f"{event.size.width}×{event.size.height} is too small.\nllmops needs {MIN_WIDTH}×{MIN_HEIGHT}."
             self.query_one("#too-small", Static).update(text)
 
+    def _on_timer_update(self) -> None:
+        """As Textual's, but that a screen which is laid out and drawn anew is one frame.
+
+        Textual writes what the layout moved, between parts of what was in front before, and then the whole screen.
+        """
+        begins = self.is_current and not self.app._batch_count  # noqa: SLF001  as Textual's own asks
+        if begins and self._repaint_required and (self._layout_required or self._scroll_required):
+            self._compositor._dirty_regions.add(self.size.region)  # noqa: SLF001  by which it draws all
+            self._repaint_required = False
+        super()._on_timer_update()
+
     def on_screen_resume(self) -> None:
         """What the status became while another screen was in front."""
         self.shell.show_status(self.shell.status)
@@ -112,7 +124,14 @@ class BaseScreen(PlaceScreen, ShellNode):
 
     def on_mount(self) -> None:
         """Lay out tables and panes as they were left."""
+        self.screen_layout_refresh_signal.subscribe(self, self._tell_hidden, immediate=True)
         self.act("remembered", self._restore_remembered)
+
+    def _tell_hidden(self, _screen: object) -> None:
+        key = key_for(self.app, self.shell.user_keymap, maximised=self.has_class("-maximised"))
+        for line in self.children:
+            if isinstance(line, StatusLine) and line.children:
+                line.tell_hidden(list(marks_of(hidden_panes(self._body), key)))
 
     async def _restore_remembered(self) -> None:
         names = {table: f"{self.scope}.{table.id}" for table in self.query(Table)}

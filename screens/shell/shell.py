@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,6 +51,7 @@ class Shell(App[int]):
         status: what the status line tells.
         navigation: the way to a thing on any screen, and back.
         keys: what was typed and is not delivered yet.
+        last_input: when the last key or move of the mouse came, as :func:`time.monotonic` tells.
         unfinished: what quitting would cut short, in words; empty where nothing would be lost.
     """
 
@@ -67,12 +69,15 @@ class Shell(App[int]):
         self.navigation = Navigation(self)
         self.keys = KeyQueue(self, self._deliver_typed, keymap)
         self.unfinished = ""
+        self.last_input = time.monotonic()
 
     async def on_event(self, event: events.Event) -> None:
         """As Textual's, but that keys and pasted text wait for their screen, and that alt and a letter is a key.
 
         Terminals send it as that letter, and an editor would write it.
         """
+        if isinstance(event, events.InputEvent | events.Paste):
+            self.last_input = time.monotonic()
         if isinstance(event, Typed) and not event.is_forwarded:
             if isinstance(event, events.Key) and event.key.startswith("alt+"):
                 event.character = None

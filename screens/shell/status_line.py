@@ -67,6 +67,11 @@ class StatusPart(Static):
         self.place = place
         self._shown: Content | None = None
 
+    @property
+    def shown(self) -> Content:
+        """What it says."""
+        return self._shown or Content("")
+
     def show(self, content: Content) -> None:
         """Draw only where something changed."""
         if content != self._shown:
@@ -87,11 +92,27 @@ class StatusLine(Horizontal):
         super().__init__(id="status-line")
         self._utf8 = utf8
         self._status = Status()
+        self._marks: tuple[Content, ...] = ()
 
     def compose(self) -> ComposeResult:
         """The parts, left to right."""
         for place in ("workspace", "trust", "model", "gpu", "cpu", "jobs", "alerts"):
             yield StatusPart(place)
+        yield Static("", id="status-more", markup=False)
+
+    def tell_hidden(self, marks: Sequence[Content]) -> None:
+        """Say at the end of the line what has no place on the terminal, in the first of these ways that fits."""
+        if tuple(marks) != self._marks:
+            self._marks = tuple(marks)
+            self._show_mark()
+
+    def _show_mark(self) -> None:
+        shown = [part.shown for part in self.children if isinstance(part, StatusPart)]
+        room = self.size.width - _GAP - sum(part.cell_length + _GAP for part in shown if part.plain)
+        fitting = next((mark for mark in self._marks if mark.cell_length <= room), Content(""))
+        more = self.query_one("#status-more", Static)
+        if more.content != fitting:
+            more.update(fitting, layout=False)
 
     def show(self, status: Status) -> None:
         """Show a new status: as much of it as fits, what can be looked up elsewhere going first."""
@@ -103,6 +124,7 @@ class StatusLine(Horizontal):
         for part in self.children:
             if isinstance(part, StatusPart):
                 part.show(parts[part.place])
+        self._show_mark()
 
     def on_resize(self) -> None:
         """More fits now, or less."""

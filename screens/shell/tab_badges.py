@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # Packages of the engine whose jobs belong to the screen of the same name.
 _SCREENS = frozenset({"training", "evaluation", "datasets", "models"})
 _JOBS = "jobs"
+_ALERTS = "monitor"
+# Whose tabs keep room for one.
+BADGED = _SCREENS | {_JOBS, _ALERTS}
 
 
 @dataclass(frozen=True)
@@ -69,4 +72,4 @@ class BadgeCounts:
             screen: Badge(running.get(screen, 0), len(self._failed.get(screen, ())), len(self._new.get(screen, ())))
             for screen in {*running, *self._failed, *self._new}
         }
-        return found | ({"monitor": Badge(alerts=alerts)} if alerts else {})
+        return found | ({_ALERTS: Badge(alerts=alerts)} if alerts else {})

@@ -11,7 +11,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from screens.actions import ACTIONS, SCREEN_KEYS
-from screens.shell.tab_badges import Badge
+from screens.shell.tab_badges import BADGED, Badge
 
 _TITLES = {name: next(a.title for a in ACTIONS if a.call == f"app.go('{name}')") for name in SCREEN_KEYS.values()}
 # Where all titles do not fit side by side. With less than these, only the digits stay, and the title of the one in front.
@@ -21,7 +21,8 @@ _SHORT = {
 }  # fmt: skip
 # Where they would fit close to each other alone.
 _NEARLY = {"evaluation": "Eval"}
-_MOST = 99
+# A badge with its count takes the mark and one figure.
+_MOST, _BADGE_CELLS = 9, 2
 # A tab in front has so many cells beside its name.
 _EDGE = 1
 
@@ -45,7 +46,9 @@ class TabLine(Widget):
     def __init__(self, front: str, *, utf8: bool) -> None:
         super().__init__(id="tab-line")
         self._front = front
-        self._marks = ("▶", "✗", "✓", "!") if utf8 else (">", "x", "+", "!")
+        # What matters most comes first: of one tab one badge is shown.
+        marks = ("✗", "!", "▶", "✓") if utf8 else ("x", "!", ">", "+")
+        self._marks = tuple(zip(("failed", "alerts", "running", "new"), marks, strict=True))
         self._badges: dict[str, Badge] = {}
         self._ends: list[int] = []
 
@@ -56,12 +59,17 @@ class TabLine(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """As much of the names as fits."""
+        """As much of the names as fits, and room for each badge, so that no tab moves when one comes or goes.
+
+        Where there is none for counts, the mark stands alone between the digit and the name.
+        """
         short, own = _TITLES | _SHORT, {self._front: _SHORT.get(self._front) or _TITLES[self._front]}
-        ways: tuple[tuple[dict[str, str], int], ...]
-        ways = ((_TITLES, 2), (_TITLES | _NEARLY, 2), (_TITLES, 1), (short, 2), (short, 1), (own, 2), (own, 1), ({}, 2))
-        for names, gap in ways:
-            tabs = [self._tab(key, name, names.get(name, "")) for key, name in SCREEN_KEYS.items()]
+        ways: tuple[tuple[dict[str, str], int, bool], ...] = (
+            (_TITLES, 2, True), (_TITLES | _NEARLY, 2, True), (_TITLES, 2, False), (_TITLES | _NEARLY, 2, False),
+            (_TITLES, 1, False), (short, 2, False), (short, 1, False), (own, 2, False), (own, 1, False), ({}, 2, False),
+        )  # fmt: skip
+        for names, gap, counted in ways:
+            tabs = [self._tab(key, name, names.get(name, ""), counted=counted) for key, name in SCREEN_KEYS.items()]
             if sum(tab.cell_length + gap for tab in tabs) - gap + 2 * _EDGE <= self.size.width:
                 return self._joined(tabs, gap)
         return self._joined(tabs, 1)
@@ -81,18 +89,27 @@ class TabLine(Widget):
             front, self._ends[place] - gap, self._ends[place] - gap + _EDGE
         )
 
-    def _tab(self, key: str, name: str, title: str) -> Content:
+    def _tab(self, key: str, name: str, title: str, *, counted: bool) -> Content:
         front = name == self._front
         text = self._style("front" if front else "tab")
+        kind, mark, count = self._badge(name)
+        badge = self._style(kind) if kind else text
         parts: list[tuple[str, Style]] = [(key, text if front else self._style("key"))]
-        if title:
+        if mark and not counted:
+            parts += [(mark, badge), (title, text)]
+        elif title or (name in BADGED and not counted):
             parts.append((f" {title}", text))
-        badge = self._badges.get(name, Badge())
-        counts = (badge.running, badge.failed, badge.new, badge.alerts)
-        for mark, count, kind in zip(self._marks, counts, ("running", "failed", "new", "alerts"), strict=True):
-            if count:
-                parts.append((f"{mark}{min(count, _MOST)}", self._style(kind)))
+        if name in BADGED and counted:
+            parts.append((f"{mark}{count}".ljust(_BADGE_CELLS), badge))
         return Content.assemble(*parts)
+
+    def _badge(self, name: str) -> tuple[str, str, str]:
+        """What is told of a screen: the kind, its mark and how many, or nothing."""
+        badge = self._badges.get(name, Badge())
+        for kind, mark in self._marks:
+            if count := int(getattr(badge, kind)):
+                return kind, mark, str(count) if count <= _MOST else "+"
+        return "", "", ""
 
     def _style(self, part: str) -> Style:
         return self.get_visual_style(f"tab-line--{part}")

@@ -33,8 +33,8 @@ def trace_columns(*, utf8: bool) -> list[Column[TraceLine]]:
         Column("time", lambda line: units.moment(line.started_at), falling=True, least=8, rank=1),
         Column("state", _state, rank=5, least=6),
         Column("said", said, spare=True, rank=8, falling=True),
-        Column("prompt", _prompt, rank=6, most=20),
-        Column("model", lambda line: safe_line(line.model, 60), rank=9, most=22),
+        Column("prompt", _prompt, rank=6, most=20, names=True),
+        Column("model", lambda line: safe_line(line.model, 200), rank=9, most=22, names=True),
         Column("question", lambda line: (safe_line(line.question or "", _SHOWN), "muted"), share=2, least=14, rank=4),
         Column("answer", _answer, share=3, least=16),
         Column("took", lambda line: units.whole(line.total_ms), unit="ms", right=True, falling=True),
@@ -50,7 +50,7 @@ def _state(line: TraceLine) -> Part:
 
 
 def _prompt(line: TraceLine) -> Part:
-    return (safe_line(line.asked_with, 40), "accent") if line.asked_with else ("–", "muted")
+    return (safe_line(line.asked_with, 200), "accent") if line.asked_with else ("–", "muted")
 
 
 def _answer(line: TraceLine) -> Part:

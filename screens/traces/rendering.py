@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from llmops_tui.figures import figure
 from llmops_tui.moments import moment_words
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from llmops_tui.traces.retrieved import retrieval_words, retrieved_of
 from screens.widgets.diff_text import diff_parts
-from screens.widgets.figures import figure
 
 if TYPE_CHECKING:
     from llmops_tui.traces.store import Trace

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.counts import agree, counted
+from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.training.example import examples_told
 from llmops_tui.training.memory import devices_told
@@ -15,7 +16,6 @@ from llmops_tui.training.preflight_speed import saving_lines
 from llmops_tui.training.recipe import fields, value_at
 from screens.training.rendering import duration
 from screens.widgets.chart import short_number
-from screens.widgets.figures import figure
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import mark_of, tone_of
 from llmops_tui.training.health import stalled
 from llmops_tui.training.reward_figures import reward_names
 from screens.widgets import units
@@ -25,11 +26,6 @@ HELP_RUNS = "Newest first. space marks runs for one chart, x stops, P pauses, R 
 HELP_RECIPES = "The newest version of each recipe. n makes one, enter edits it, p runs the preflight, F5 starts it."
 HELP_CHART = "s shows the next metric, m smooths, l is logarithmic, + and - zoom. Evaluation is dotted."
 
-_STYLES = {
-    "running": "accent", "done": "good", "failed": "bad", "killed": "bad", "lost": "bad",
-    "paused": "warn", "stopped": "warn", "cancelled": "warn", "unreadable": "bad",
-}  # fmt: skip
-_MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "paused": "‖", "stopped": "■"}
 _COLOURS = ("$accent", "$warning", "$success", "$error", "$foreground")
 
 
@@ -79,8 +75,7 @@ _REWARDS = (("reward", "reward"), ("eval_reward", "held out"), ("kl", "KL"), ("c
 
 
 def _state(shown: Shown) -> Part:
-    style = _STYLES.get(shown.state, "muted")
-    return f"{_MARKS.get(shown.state, '·')} {shown.state}", style
+    return f"{mark_of(shown.state)} {shown.state}", tone_of(shown.state)
 
 
 def _done(shown: Shown) -> float | None:
@@ -101,7 +96,7 @@ def _loss(name: str) -> Column[Shown]:
 
 
 RUN_COLUMNS: list[Column[Shown]] = [
-    Column("run", lambda shown: safe_line(shown.name, 120), share=1, least=10),
+    Column("run", lambda shown: safe_line(shown.name, 120), share=1, least=10, names=True),
     Column("state", _state, rank=1, least=9),
     Column("done", lambda shown: ("–", "muted") if (part := _done(shown)) is None else units.share(part), _done,
         unit="%", right=True, falling=True, rank=3),
@@ -111,13 +106,13 @@ RUN_COLUMNS: list[Column[Shown]] = [
         rank=6, chosen=False),
     Column("method", lambda shown: (shown.own.run.recipe.method if shown.own is not None else "–", "muted"), rank=5,
         chosen=False),
-    Column("base", lambda shown: (safe_line(shown.own.run.recipe.base if shown.own is not None else "–", 80), "muted"), rank=7,
-        chosen=False),
+    Column("base", lambda shown: (safe_line(shown.own.run.recipe.base if shown.own is not None else "–", 200), "muted"), rank=7,
+        chosen=False, names=True),
 ]  # fmt: skip
 RECIPE_COLUMNS: list[Column[KeptRecipe]] = [
-    Column("recipe", lambda kept: safe_line(kept.ref, 80), share=1, least=10),
+    Column("recipe", lambda kept: safe_line(kept.ref, 200), share=1, least=10, names=True),
     Column("method", lambda kept: (kept.recipe.method, "muted"), rank=1),
-    Column("base", lambda kept: (safe_line(kept.recipe.base, 80), "muted"), rank=2),
+    Column("base", lambda kept: (safe_line(kept.recipe.base, 200), "muted"), rank=2, names=True),
 ]
 
 

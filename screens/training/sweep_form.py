@@ -14,13 +14,13 @@ from textual.widgets import Input, Static
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.recipe import value_at
 from llmops_tui.training.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
 from llmops_tui.training.search_space import default_space, searchable, span_from_text, span_text
 from screens.training.recipe_form import about
 from screens.widgets.fields import Field
-from screens.widgets.figures import figure
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import Any
 
 from textual.content import Content
 
+from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.search_methods import best_first
 from screens.widgets.chart import short_number
-from screens.widgets.figures import figure
 
 _WIDTH, _HEIGHT = 48, 10
 

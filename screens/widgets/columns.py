@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, set_cell_size, split_graphemes
 
 Row = TypeVar("Row")
 # A text with the name of its colour, as in a line of a list.
@@ -26,7 +26,8 @@ class Column(Generic[Row]):
         value: what rows are sorted by, and compared with in a filter; without it the text. None comes last.
         unit: written behind the name in the head, so that figures need none.
         right: figures stand at the right.
-        least, most: cells it needs, and the most it takes.
+        least, most: cells it needs, and the most it takes while others want more.
+        names: its texts are names, which often differ at their ends alone: they are cut in the middle.
         share: of what is left over, in proportion to those of other columns; with 0 it is as wide as its texts.
         rank: where there is no room for all, the highest goes first; 0 stays.
         chosen: whether it is shown before anybody chose.
@@ -41,6 +42,7 @@ class Column(Generic[Row]):
     right: bool = False
     least: int = 3
     most: int = 24
+    names: bool = False
     share: int = 0
     rank: int = 0
     chosen: bool = True
@@ -62,14 +64,30 @@ class Column(Generic[Row]):
         return self.value(row) if self.value is not None else self.part(row)[0].casefold()
 
 
-def fit(text: str, width: int, *, right: bool = False) -> str:
-    """A text in exactly so many cells; where it is cut it says so, and no character is cut in two."""
+def fit(text: str, width: int, *, right: bool = False, middle: bool = False) -> str:
+    """A text in exactly so many cells; where it is cut it says so, at the end or in the ``middle``.
+
+    No character is cut in two.
+    """
     if width < 1:
         return ""
     length = cell_len(text)
     if length > width:
-        return set_cell_size(set_cell_size(text, width - 1).rstrip() + "…", width)
+        end = _end_of(text, (width - 1) // 2) if middle else ""
+        begin = set_cell_size(text, width - 1 - cell_len(end)).rstrip()
+        return set_cell_size(f"{begin}…{end}", width)
     return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def _end_of(text: str, width: int) -> str:
+    """The last characters of a text that take no more cells than ``width``."""
+    begin, taken = len(text), 0
+    for first, _, cells in reversed(split_graphemes(text)[0]):
+        taken += cells
+        if taken > width:
+            break
+        begin = first
+    return text[begin:].lstrip()
 
 
 def sort_rows(rows: Iterable[Row], column: Column[Row], *, falling: bool) -> list[Row]:
@@ -97,14 +115,18 @@ def fit_columns(columns: Sequence[Column[Row]], wanted: dict[str, int], room: in
         widest = max(widths, key=lambda name: widths[name])
         widths[widest] -= min(over - room, widths[widest] - 1)
     left = room - needed_of(widths)
-    # Once more for what some did not need.
-    for _ in range(2):
-        open_ = [c for c in shown if c.share and widths[c.name] < wanted.get(c.name, 0)]
-        shares = sum(c.share for c in open_)
+    # Again and again for what some did not need.
+    while left > 0 and (open_ := [c for c in shown if c.share and widths[c.name] < wanted.get(c.name, 0)]):
+        whole, shares = left, sum(c.share for c in open_)
         for column in open_:
-            more = min(left * column.share // shares, wanted[column.name] - widths[column.name])
+            more = min(left, max(1, whole * column.share // shares), wanted[column.name] - widths[column.name])
             widths[column.name] += more
-        left = room - needed_of(widths)
+            left -= more
+    # What nobody wants is for those that are cut at their most.
+    for column in shown:
+        more = max(0, min(left, wanted.get(column.name, 0) - widths[column.name]))
+        widths[column.name] += more
+        left -= more
     return [(column, widths[column.name]) for column in shown]
 
 
@@ -149,7 +171,7 @@ class ColumnPlan(Generic[Row]):
         parts = []
         for place, (column, cells) in enumerate(self._columns):
             text, style = column.part(row)
-            parts.append((" " * GAP * (place > 0) + fit(text, cells, right=column.right), style))
+            parts.append((" " * GAP * (place > 0) + fit(text, cells, right=column.right, middle=column.names), style))
         return parts
 
     def head(self, order: str, *, falling: bool) -> list[tuple[str, bool]]:
@@ -157,8 +179,9 @@ class ColumnPlan(Generic[Row]):
         parts = []
         for place, (column, cells) in enumerate(self._columns):
             mark = ("▾" if falling else "▴") if column.name == order else ""
-            # On the side where nothing is aligned.
-            text = fit(mark + column.head if column.right else column.head + mark, cells, right=column.right)
+            # On the side where nothing is aligned. Where there is no room for all of it, the mark and a unit still are seen.
+            said = mark + column.head if column.right else column.head + mark
+            text = fit(said, cells, right=column.right, middle=True)
             parts.append((" " * GAP * (place > 0) + text, column.name == order))
         return parts
 

@@ -19,9 +19,9 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Checkbox, Input
 
+from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line
 from screens.widgets.fields import Field, TickBox
-from screens.widgets.figures import figure
 from screens.widgets.motions import motions
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -147,7 +147,7 @@ async def test_a_stopped_answer_is_kept_and_shown(
         await pilot.press("escape")
         await until(pilot, lambda: chats.load("trip").branch()[-1].ended == "stopped")
         await settle(pilot)
-        assert any("stopped" in line for line in lines(pilot))
+        assert any("cancelled" in line for line in lines(pilot))
 
 
 async def test_hostile_text_is_drawn_harmless(open_app: OpenApp, sample: Workspace) -> None:

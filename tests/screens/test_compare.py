@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.run import Asked, EvalRun
@@ -146,6 +146,15 @@ async def test_a_narrow_terminal_shows_pages_of_columns(open_app: OpenApp) -> No
         await pilot.press("h", "h", "h", "h", "h")
         await settle(pilot)
         assert screen.query(ColumnView).first().display
+
+
+async def test_a_comparison_of_one_says_how_it_becomes_one(open_app: OpenApp) -> None:
+    async with open_app(size=(120, 40)) as pilot:
+        screen = await begun(pilot)
+        await settle(pilot)
+        assert "F7 adds another model" in screen.query(ColumnView).first().stream._placeholder
+        empty = str(screen.query_one("#compare-empty", Static).content)
+        assert all(f"{key} " in empty for key in ("F7", "v", "F6", "F5", "B"))
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from textual.color import Color
 
+from llmops_tui.figures import figure
 from screens.frame_filter import FrameFilter
 from screens.models.facts import _pieces
 from screens.widgets.chart import Series, axis_labels, draw
-from screens.widgets.figures import figure
 from screens.widgets.line_list import without_least
 from screens.widgets.time_chart import time_labels
 

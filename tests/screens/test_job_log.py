@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.workspace.layout import Workspace
+from screens.jobs.jobs_pane import COLUMNS, JobsPane
 from screens.jobs.log_pane import overwritten
+from tests.screens.conftest import OpenApp, settle, until
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -16,3 +21,22 @@ from screens.jobs.log_pane import overwritten
 )
 def test_what_a_line_was_overwritten_with_is_shown(written: str, shown: str) -> None:
     assert overwritten(written) == shown
+
+
+async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_app: OpenApp, sample: Workspace) -> None:
+    launcher = JobLauncher(sample)
+    verified = launcher.start(
+        kind="verify", title="verify support-base", entry="llmops_tui.models.tasks:verify",
+        arguments={"name": "support-base"},
+    )  # fmt: skip
+    wait_for(lambda: launcher.store.get(verified.id).state.final)
+    async with open_app(size=(160, 40)) as pilot:
+        await pilot.app.switch_mode("jobs")
+        await settle(pilot)
+        listed = pilot.app.screen.query_one(JobsPane)
+        await until(pilot, lambda: bool(listed.jobs))
+        await settle(pilot)
+        column = next(column for column in COLUMNS if column.name == "outcome")
+        assert column.part(listed.jobs[0])[0] == "model support-base · intact yes"
+        shown = str(pilot.app.screen.query_one("#log-text").render())
+        assert "intact  yes" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from textual.widgets import Input, Static
@@ -12,6 +13,7 @@ from llmops_tui.prompts.store import PromptStore
 from llmops_tui.settings import Settings
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
+from screens.actions import ACTIONS
 from screens.privacy.word_dialog import WordDialog
 from screens.widgets.dialogs import LineDialog
 from screens.widgets.table import Table
@@ -83,3 +85,17 @@ async def test_a_person_is_found_and_forgotten(open_app: OpenApp, sample: Worksp
         assert app.screen.query_one("#erasure-list", Table).count == 1
         await settle(pilot)
     assert PromptStore(Catalog(sample)).get("about").template == "know [NAME]"
+
+
+async def test_what_is_empty_says_what_to_do_with_which_key(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        await pilot.press("f9", "Y")
+        await until(pilot, lambda: bool(pilot.app.screen.query("#plan-text")))
+        await settle(pilot)
+        keys = {action.id: action.keys.split(",") for action in ACTIONS}
+        told = str(pilot.app.screen.query_one("#plan-text", Static).content)
+        for name in ("find", "manner", "forget", "report"):
+            assert re.search(rf"\b{keys[f'privacy.{name}'][0]} ", told), name
+        rules = str(pilot.app.screen.query_one("#retention-text", Static).content)
+        assert "9 opens the settings" in rules
+        assert f"\n{keys['privacy.apply'][0]} deletes" in rules

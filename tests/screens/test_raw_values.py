@@ -7,9 +7,9 @@ import re
 import pytest
 from textual.pilot import Pilot
 
+from llmops_tui.figures import figure
 from llmops_tui.workspace.layout import Workspace
 from screens.actions import SCREEN_KEYS
-from screens.widgets.figures import figure
 from tests.fakes import start_no_processes
 from tests.screens.conftest import OpenApp, settle
 from tests.screens.lived import live

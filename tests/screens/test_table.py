@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,6 +71,45 @@ THINGS = [
 def test_what_is_cut_says_so_and_no_character_is_cut_in_two(text: str, width: int, shown: str) -> None:
     assert fit(text, width) == shown
     assert cell_len(fit(text, width)) == width
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("abcdefghi", 9, "abcdefghi"),
+        ("abcdefghi", 8, "abcd…ghi"),
+        ("abcdefghi", 2, "a…"),
+        ("abcdefghi", 1, "…"),
+        ("日本語です", 6, "日…す "),
+        (f"abcd{FAMILY}", 5, f"ab…{FAMILY}"),
+    ],
+)
+def test_a_name_is_cut_in_the_middle_since_names_differ_at_their_ends(text: str, width: int, shown: str) -> None:
+    assert fit(text, width, middle=True) == shown
+    assert cell_len(shown) == width
+
+
+def test_two_names_that_are_cut_still_differ() -> None:
+    names: list[Column[Thing]] = [replace(COLUMNS[0], names=True)]
+    rows = [Thing(f"support-base-finetuned-{end}", "done", None) for end in ("q4_k_m", "q8_0")]
+    plan = ColumnPlan(names, rows, "", 20, 0)
+    shown = [plan.line(row)[0][0] for row in rows]
+    assert len(set(shown)) == len(rows)
+    assert all("…" in text for text in shown)
+
+
+@pytest.mark.parametrize("room", [20, 31, 57, 90])
+def test_no_cell_is_left_empty_while_a_column_wants_more(room: int) -> None:
+    shares: list[Column[Thing]] = [
+        Column("one", lambda _: "", share=2), Column("two", lambda _: "", share=3), Column("three", lambda _: "", share=1),
+        Column("most", lambda _: "", most=6),
+    ]  # fmt: skip
+    wanted = {"one": 8, "two": 50, "three": 9, "most": 30}
+    widths = {column.name: cells for column, cells in fit_columns(shares, wanted, room)}
+    left = room - sum(widths.values()) - GAP * (len(widths) - 1)
+    assert left == 0 or widths == wanted
+    # What takes no share takes more only where the others have all they want.
+    assert widths["most"] <= 6 or all(widths[name] == wanted[name] for name in ("one", "two", "three"))
 
 
 def test_figures_stand_at_the_right() -> None:

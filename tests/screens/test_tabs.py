@@ -7,7 +7,7 @@ import pytest
 
 from llmops_tui.jobs.store import Job, JobState
 from screens.actions import SCREEN_KEYS
-from screens.shell.tab_badges import Badge, BadgeCounts, screens_of
+from screens.shell.tab_badges import BADGED, Badge, BadgeCounts, screens_of
 from screens.shell.tab_line import TabLine
 from tests.representatives import representatives
 from tests.screens.conftest import OpenApp, settle
@@ -65,11 +65,34 @@ async def test_all_screens_are_seen_and_the_one_in_front_is_marked(
         line.show({"training": Badge(running=1), "jobs": Badge(failed=2)})
         told = line.render()
         assert told.cell_length <= width
+        assert not set("▶✗") - set(told.plain)
         assert all(digit in told.plain for digit in SCREEN_KEYS)
         assert all(name in told.plain for name in names)
-        assert "▶1" in told.plain
-        assert "✗2" in told.plain
         assert " 1 Play" in told.plain
+
+
+@pytest.mark.parametrize("width", representatives([60, 80, 120, 200], 2))
+async def test_no_tab_moves_when_a_badge_comes_or_goes(open_app: OpenApp, width: int) -> None:
+    async with open_app(size=(width, 24)) as pilot:
+        line = pilot.app.screen.query_one(TabLine)
+
+        def places() -> list[int]:
+            plain = line.render().plain
+            return [plain.index(digit) for digit in SCREEN_KEYS]
+
+        line.show({})
+        bare = places()
+        line.show({name: Badge(running=12) for name in BADGED})
+        assert places() == bare
+        line.show({name: Badge(running=1, failed=30, new=2) for name in BADGED})
+        assert places() == bare
+        # Of several the one that matters most; where there is room with its count.
+        told = line.render().plain
+        assert told.count("✗") == len(BADGED)
+        assert not set("▶✓") & set(told)
+        assert ("✗+" in told) == (width >= 134)
+        line.show({"jobs": Badge(failed=3)})
+        assert ("✗3" in line.render().plain) == (width >= 134)
 
 
 @pytest.mark.slow

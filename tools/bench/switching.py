@@ -24,7 +24,7 @@ from tools.bench.drawing import opened  # noqa: E402
 # The key of a screen, and what only that one shows.
 SCREENS = {
     "0": "Next steps", "2": "Columns", "3": "Recipes", "4": "Suites", "5": "Facts", "6": "Processes",
-    "7": "Traces  ", "8": " Log ", "9": "idle minutes", "1": "Variables",
+    "7": "Conversation", "8": " Log ", "9": "idle minutes", "1": "Variables",
 }  # fmt: skip
 _LATER_VISITS = 3
 

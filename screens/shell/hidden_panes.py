@@ -1,0 +1,38 @@
+"""The mark of panes that have no place on the terminal now: which they are, and the key by which they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from textual.app import App
+from textual.binding import Binding
+from textual.content import Content
+from textual.dom import DOMNode
+
+from llmops_tui.counts import counted
+from screens.actions import ACTIONS
+from screens.keymap import keys_of
+from screens.widgets.panel import Panel
+
+_BY_ID = {action.id: action for action in ACTIONS if action.id in {"app.jump", "app.maximise"}}
+
+
+def hidden_panes(body: DOMNode) -> list[Panel]:
+    """The panes of a screen that take no cell of the terminal, as jump mode knows them."""
+    return [panel for panel in body.query(Panel) if not panel.region.area]
+
+
+def marks_of(panels: Iterable[Panel], key: str) -> Iterator[Content]:
+    """Ways to say it, the longest first: each with the key that jumps to it, or how many there are."""
+    names = [f"{panel.jump_key} {panel.title}" for panel in panels]
+    if names:
+        yield Content.assemble(("not shown: ", "$muted"), " · ".join(names), "  ", (key, "$accent"))
+        yield Content.assemble((f"{counted(len(names), 'more pane')} ", "$muted"), (key, "$accent"))
+        yield Content.assemble((f"+{len(names)} ", "$muted"), (key, "$accent"))
+    yield Content("")
+
+
+def key_for(app: App[object], keymap: Mapping[str, str], *, maximised: bool) -> str:
+    """The key that shows what is hidden: that of jump mode, or the one that ends a pane's filling of the terminal."""
+    action = _BY_ID["app.maximise" if maximised else "app.jump"]
+    return app.get_key_display(Binding(keys_of(action, dict(keymap))[0], ""))

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmops_tui.jobs.entries import JobSpec
+from llmops_tui.jobs.outcomes import facts_of, outcome
+from llmops_tui.jobs.store import Job, JobState
+
+
+def job(state: JobState, *, cause: str = "", result: dict[str, Any] | None = None, progress: float = 1.0) -> Job:
+    spec = JobSpec(entry="", arguments={})
+    said = "row 1,999 of 2,000"
+    return Job("a", "import", "a", spec, state, cause, None, progress, said, result, 0.0, 0.0, 1.0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (
+            {"model": "tiny", "path": "/models/tiny.gguf", "size_bytes": 26_000_000, "sha256": "ab" * 32},
+            "model tiny · path /models/tiny.gguf · size bytes 26 MB",
+        ),
+        ({"output": "", "total": 20, "failed": 0}, "total 20 · failed 0"),
+        ({"runs": [{"run": "r1", "metrics": {}}, {"run": "r2", "metrics": {}}]}, "runs r1, r2"),
+        ({"index": {"ref": "docs@2", "chunks": 7}, "unchanged": False}, "index docs@2 · unchanged no"),
+        # A record without a name is for programs; where nothing else is told the last words are better than none.
+        ({"funnel": {"kept": 3}, "removed": []}, "row 1,999 of 2,000"),
+        (None, "row 1,999 of 2,000"),
+    ],
+)
+def test_what_is_told_of_a_job_that_is_done_is_what_it_made(result: dict[str, Any] | None, told: str) -> None:
+    assert outcome(job(JobState.DONE, result=result)) == told
+
+
+def test_one_that_ended_otherwise_tells_why_and_one_at_work_what_it_does() -> None:
+    assert outcome(job(JobState.FAILED, cause="no room on the disk", result={"rows": 1})) == "no room on the disk"
+    assert outcome(job(JobState.CANCELLED, progress=0.4)) == "at 40%: row 1,999 of 2,000"
+    assert outcome(job(JobState.CANCELLED, progress=0.0)) == ""
+    assert outcome(job(JobState.RUNNING)) == "row 1,999 of 2,000"
+
+
+def test_the_facts_have_their_units_and_no_hashes() -> None:
+    found = facts_of(
+        job(JobState.DONE, result={"peak_bytes": 1_321_332_736, "loss": 0.59126311, "weights_sha256": "x"})
+    )
+    assert found == [("peak bytes", "1.32 GB"), ("loss", "0.5913")]

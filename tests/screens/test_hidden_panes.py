@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Static
+
+from screens.actions import SCREEN_KEYS
+from screens.shell.hidden_panes import hidden_panes
+from screens.widgets.panel import Panel
+from tests.representatives import representatives
+from tests.screens.conftest import OpenApp, settle
+
+
+def mark(app: object) -> str:
+    return str(app.screen.query_one("#status-more", Static).content)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", representatives(sorted(set(SCREEN_KEYS.values())), 2))
+async def test_what_has_no_place_on_a_small_terminal_is_named_with_the_key_by_which_it_comes(
+    open_app: OpenApp, name: str
+) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        await pilot.app.switch_mode(name)
+        await settle(pilot)
+        hidden = hidden_panes(pilot.app.screen)
+        said = mark(pilot.app)
+        assert ("^o" in said) == bool(hidden), said
+        if "not shown" in said:
+            assert all(f"{panel.jump_key} {panel.title}" in said for panel in hidden)
+        elif hidden:
+            assert str(len(hidden)) in said
+
+
+async def test_the_mark_goes_when_the_panes_come(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "v Versions" in mark(pilot.app)
+        await pilot.press("f9", "v")
+        await settle(pilot)
+        assert pilot.app.screen.query_one("#playground-versions", Panel).region.area
+        assert "v Versions" not in mark(pilot.app)
+        await pilot.press("f11")
+        await settle(pilot)
+        # Now one pane fills the terminal, and another key shows the others.
+        assert "F" in mark(pilot.app)
+        await pilot.press("f11")
+        await pilot.resize_terminal(200, 50)
+        await settle(pilot)
+        assert mark(pilot.app) == ""
