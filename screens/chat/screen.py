@@ -175,8 +175,8 @@ class ChatScreen(BaseScreen):
             self._conversation.stop()
         elif self.has_class("-maximised"):
             self.toggle_maximised()
-        elif self.has_class("-sidebar"):
-            self.remove_class("-sidebar")
+        elif self.close_sidebar():
+            self._conversation.focus_inside()
         elif self.state.editing:
             self.act("edit", self._leave_edit)
         elif self._message.has_focus_within:

@@ -116,7 +116,9 @@ class ColumnsPane(Pane):
         for place, view in enumerate(self._views):
             view.display = first <= place < min(first + each, count)
             view.set_class(place == min(first + each, count) - 1, "-last")
-        more = f"{first + 1}–{min(first + each, count)} of {count}, l shows more" if pages > 1 else ""
+        last = min(first + each, count)
+        further = "l shows more" if last < count else "h shows those before"
+        more = f"{first + 1}–{last} of {count}, {further}" if pages > 1 else ""
         self.set_title("Columns", more)
 
     @on(ColumnView.Focused)

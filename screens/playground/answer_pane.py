@@ -15,7 +15,7 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from screens.playground.run_figures import ended, figures, kept_text_told, uncalled
+from screens.playground.run_figures import ended, figures, kept_text_told, source_of, uncalled
 from screens.playground.state import PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
 from screens.shell.pane import Pane
@@ -32,8 +32,6 @@ _HELP = (
     "The answer as it streams. Above it, folded, what the model thought before; h unfolds it. Below: tokens, time to first "
     "token, tokens per second, and finish reason."
 )
-# Letters of a run's id that tell it from the others of a version.
-_RUN_ID = 4
 _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
 _AFTER_CANCEL_SECONDS = 0.3  # the server logs a cancelled run just after its client went away
 
@@ -62,6 +60,9 @@ class AnswerPane(Pane):
             super().__init__()
             self.version = version
 
+    class Shown(Message):
+        """The answer is that of another run."""
+
     class Ended(Message):
         """A run ended, well or not: it can be read among the others."""
 
@@ -76,8 +77,8 @@ class AnswerPane(Pane):
         self._run: Run | None = None
         self._worker: Worker[None] | None = None
         self._shown: tuple[object, ...] = ()
-        # Version and run of the answer that is shown.
-        self._of = ""
+        # The run whose answer is shown.
+        self._of: RunRecord | None = None
 
     def compose(self) -> ComposeResult:
         """What was thought, the text, the calls of tools, and the figures."""
@@ -96,7 +97,7 @@ class AnswerPane(Pane):
     def show_run(self, run: RunRecord | None) -> None:
         """Show the answer of a past run; none where there is none yet."""
         self._show_calls({})
-        self._tell_of(run.version if run is not None else None, run.id if run is not None else "")
+        self._tell_of(run)
         if run is None:
             self._stream.clear(_PLACEHOLDER)
             self._thinking.show("")
@@ -105,10 +106,16 @@ class AnswerPane(Pane):
             self._thinking.show(run.thinking or "", run.reasoning_tokens)
         self._figures.update(figures(run))
 
-    def _tell_of(self, version: int | None, run: str) -> None:
-        """Which version and run the answer is of, in the title."""
-        self._of = f"@{version} {run.removeprefix('run_')[-_RUN_ID:]}".rstrip() if version is not None else ""
+    @property
+    def run_id(self) -> str:
+        """The run whose answer is shown; empty where there is none."""
+        return self._of.id if self._of is not None else ""
+
+    def _tell_of(self, run: RunRecord | None) -> None:
+        """Say in the title which run the answer is of."""
+        self._of = run
         self.show_model()
+        self.post_message(self.Shown())
 
     def _show_calls(self, calls: dict[str, CallStep]) -> None:
         """List the calls of a run; none takes no room."""
@@ -119,14 +126,14 @@ class AnswerPane(Pane):
             self._calls.update(calls_text(calls))
 
     def show_model(self, *, again: bool = False) -> None:
-        """Tell the model and the parameters in the title and in the status line, where they changed."""
+        """Tell in the title whose answer is shown, and below it and in the status line what answers next."""
         model, parameters = self._state.model, self._state.sampling
         if (model, parameters, self._of) == self._shown and not again:
             return
         self._shown = (model, parameters, self._of)
-        named = f"{model.name} {model.quantization}" if model is not None else "no model: F9 5 adds one, F4 chooses"
-        self.set_title(f"Answer {self._of}".rstrip(), named)
-        self.set_note(parameters.brief())
+        version, told, following = source_of(self._of, model, self._state.models)
+        self.set_title(f"Answer {version}".rstrip(), told)
+        self.set_note(f"{following}{parameters.brief()}")
         name = model.name if model is not None else ""
         if name != self.shell.status.model:
             self.shell.show_status(replace(self.shell.status, model=name, tokens_per_s=None))
@@ -230,6 +237,7 @@ class AnswerPane(Pane):
         request = state.request()
         self.shell.unfinished = "An answer is being generated."
         self._show_calls({})
+        self._tell_of(None)
         self._stream.clear(f"loading {model.name} …")
         self._figures.update(Content.styled("rendering …", "$muted"))
         try:
@@ -261,7 +269,7 @@ class AnswerPane(Pane):
             self._show_calls(run.calls)
         elif step.stage == "saved" and step.version is not None:
             run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
-            self._tell_of(step.version.number, step.run_id)
+            self._tell_of(run.record)
             self.post_message(self.Versioned(step.version))
             self._figures.update(Content.styled(f"{step.version.ref} · loading {model} …", "$muted"))
         elif step.stage == "loading":

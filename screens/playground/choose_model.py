@@ -16,6 +16,7 @@ async def choose_model(shell: Shell) -> str | None:
     running = await asyncio.to_thread(shell.services.servers.running)
     loaded = {handle.model for handle in running}
     choices = []
+    widest = max((len(model.quantization) for model in models), default=0)
     for model in models:
         if model.kind == "remote":
             choices.append(
@@ -24,6 +25,8 @@ async def choose_model(shell: Shell) -> str | None:
             continue
         state = "loaded" if model.base.name in loaded else model.trouble
         size = f"{model.size_bytes / 1e9:.1f} GB" if model.size_bytes > 1e8 else f"{model.size_bytes / 1e6:.1f} MB"
-        choices.append(Choice(model.name, model.name, f"{model.quantization}  {size}  {state}".rstrip(), "model"))
+        choices.append(
+            Choice(model.name, model.name, f"{model.quantization:{widest}}  {size:>8}  {state}".rstrip(), "model")
+        )
     empty = f"No models yet. {screen_place('models')} adds a GGUF file."
     return await shell.ask(ChoiceDialog("Model", choices, empty))

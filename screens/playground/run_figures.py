@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,12 @@ from textual.content import Content
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
+from llmops_tui.safe_text import safe_line
+from screens.widgets import units
 
 if TYPE_CHECKING:
     from llmops_tui.inference.client import StreamEnd
+    from llmops_tui.models.registry import Model
     from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.tool_rounds import CallStep
 
@@ -60,6 +64,19 @@ def figures(run: RunRecord | None) -> Content:
     bad = run.finish_reason in {"error", "cancelled"}
     end = (f"{run.finish_reason}" if run.finish_reason else "…", "$error" if bad else "$success")
     return Content.assemble((" · ".join(parts), "$muted"), " · " if parts else "", end)
+
+
+def source_of(run: RunRecord | None, chosen: Model | None, models: Sequence[Model]) -> tuple[str, str, str]:
+    """Of the answer that is shown: its version, the model that gave it and when; and what answers next where that is another."""
+    next_one = f"{chosen.name} {chosen.quantization}" if chosen is not None else "no model: F9 5 adds one, F4 chooses"
+    if run is None:
+        return "", next_one, ""
+    known = next((model for model in models if model.name == run.model), None)
+    told = [f"{known.name} {known.quantization}" if known is not None else safe_line(run.model, 40)]
+    # One that is going on has no time yet; that of past ones is what the list of runs says.
+    told += [units.moment(run.started_at)[0]] if run.started_at else []
+    following = "" if chosen is not None and chosen.name == run.model else f"next {next_one} · "
+    return f"@{run.version}" if run.version is not None else "", " · ".join(told), following
 
 
 def kept_text_told(error: LlmopsError) -> LlmopsError:

@@ -45,14 +45,20 @@ COLUMNS: list[Column[RunRecord]] = [
 
 
 class RunList(Table["RunRecord"]):
-    """Past runs with their answers in brief."""
+    """Past runs with their answers in brief; ``is_shown`` says of which run the answer is in front."""
 
-    def __init__(self) -> None:
-        super().__init__(COLUMNS, id="run-list", key=lambda run: run.id, empty=_EMPTY)
+    def __init__(self, is_shown: Callable[[RunRecord], bool]) -> None:
+        super().__init__(
+            COLUMNS,
+            id="run-list",
+            key=lambda run: run.id,
+            empty=_EMPTY,
+            mark=lambda run: ("▸", "accent") if is_shown(run) else ("", "plain"),
+        )
 
 
 class RunsPane(Pane):
-    """The runs of what is looked at; ``answer`` gives the text of the answer that is shown."""
+    """The runs of what is looked at; ``shown`` gives the id of the run whose answer is in front."""
 
     class Opened(Message):
         """A run was chosen: its output is wanted."""
@@ -61,10 +67,10 @@ class RunsPane(Pane):
             super().__init__()
             self.run = run
 
-    def __init__(self, answer: Callable[[], str]) -> None:
+    def __init__(self, shown: Callable[[], str]) -> None:
         super().__init__(title="Runs", jump_key="r", id="playground-runs", help_text=_HELP)
-        self._answer = answer
-        self._list = RunList()
+        self._shown = shown
+        self._list = RunList(lambda run: run.id == shown())
         self._wanted: tuple[str, int | None] | None = None
 
     def compose(self) -> ComposeResult:
@@ -75,6 +81,10 @@ class RunsPane(Pane):
         """Show these runs, whatever is still being read."""
         self._wanted = None
         self._list.fill(runs)
+
+    def mark_shown(self) -> None:
+        """The answer of another run is in front."""
+        self._list.refresh()
 
     async def load(self, prompt: str, version: PromptVersion | None) -> list[RunRecord]:
         """Read and show the runs of a version, or of all; those that are shown, none where others are wanted by now."""
@@ -116,8 +126,7 @@ class RunsPane(Pane):
         """The run under the cursor while the list has the focus, else the one whose answer is shown."""
         if self._list.has_focus:
             return self._list.current
-        text = self._answer()
-        return next((run for run in self._list.rows if run.output == text), None)
+        return next((run for run in self._list.rows if run.id == self._shown()), None)
 
     def as_json(self) -> str:
         """The run under the cursor as JSON, or nothing."""

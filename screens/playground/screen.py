@@ -56,7 +56,7 @@ class PlaygroundScreen(BaseScreen):
         self._editors = Editors(self.state, services)
         self._reader = Reader(self.state, services, self._editors.edit_what_stands)
         self._answer = AnswerPane(self.state, profile)
-        self._runs = RunsPane(lambda: self._answer.text)
+        self._runs = RunsPane(lambda: self._answer.run_id)
 
     def compose_body(self) -> ComposeResult:
         """Three columns."""
@@ -98,7 +98,8 @@ class PlaygroundScreen(BaseScreen):
         if not model:
             self._editors.take_held_model()
         self._runs.show(loaded.runs)
-        self._answer.show_run(loaded.runs[0] if loaded.runs else None)
+        here = self.state.matching  # an answer of another version is not that of the text in the editors
+        self._answer.show_run(next((run for run in loaded.runs if here is None or run.version == here.number), None))
         self._show_lists()
         await self._keep_session()
         if version is not None:
@@ -115,15 +116,12 @@ class PlaygroundScreen(BaseScreen):
         self._prompts.show()
         self._show_heads(again=True)
 
-    def _show_heads(self, *, again: bool = False) -> None:
+    @on(Editors.Changed)
+    def _show_heads(self, _event: Editors.Changed | None = None, *, again: bool = False) -> None:
         """What depends on whether the text is a version: the tree of versions and the titles; drawn where it changed."""
         self._versions.show(again=again)
         self._editors.show_title()
         self._answer.show_model(again=again)
-
-    @on(Editors.Changed)
-    def _draft_changed(self) -> None:
-        self._show_heads()
 
     async def _keep_session(self) -> None:
         """Remember where the playground is."""
@@ -156,10 +154,8 @@ class PlaygroundScreen(BaseScreen):
             self.toggle_maximised()
         elif self._prompts.finding:
             self._prompts.close_filter()
-        elif self.has_class("-sidebar"):
-            self.remove_class("-sidebar")
-            self._editors.focus_user()
-        elif self._editors.has_focus_within:
+        elif self.close_sidebar() or self._editors.has_focus_within:
+            # To what is read and never to an editor, which would take the next letter for text.
             self._answer.query_one("#answer").focus()
 
     @on(AnswerPane.Versioned)
@@ -222,6 +218,10 @@ class PlaygroundScreen(BaseScreen):
         runs = await self._runs.load(self.state.prompt, version)
         if runs and self.focused_panel() is self._versions and not self._answer.running:
             self._answer.show_run(runs[0])
+
+    @on(AnswerPane.Shown)
+    def _answer_shown(self) -> None:
+        self._runs.mark_shown()
 
     @on(RunsPane.Opened)
     def _run_opened(self, event: RunsPane.Opened) -> None:

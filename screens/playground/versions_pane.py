@@ -12,6 +12,7 @@ from textual.message import Message
 
 from llmops_tui.safe_text import safe_line
 from screens.navigation import ImprovementsPlace
+from screens.playground.change_words import Changes
 from screens.playground.state import PlaygroundState
 from screens.playground.version_graph import lanes
 from screens.shell.pane import Pane
@@ -32,12 +33,13 @@ _EMPTY = "No versions yet.\nF5 runs the draft and keeps it as @1."
 
 @dataclass(frozen=True)
 class VersionRow:
-    """A line of the tree; without a version it is the draft."""
+    """A line of the tree; without a version it is the draft. ``change`` is what is new in it, for where it has no note."""
 
     number: int
     version: PromptVersion | None
     lane: str = ""
     held: bool = False
+    change: str = ""
 
     @property
     def key(self) -> str:
@@ -47,12 +49,14 @@ class VersionRow:
 
 def _name(row: VersionRow) -> Part:
     if row.version is None:
-        return f"✎ @{row.number} draft", "warn"
+        return f"✎ @{row.number}", "warn"
     return f"{row.lane} @{row.number}", "accent" if row.held else "plain"
 
 
 def _note(row: VersionRow) -> Part:
-    return safe_line(row.version.note, 120) if row.version else "", "muted"
+    if row.version is None:
+        return "draft", "warn"
+    return safe_line(row.version.note, 120) or row.change, "muted"
 
 
 def _holds(row: VersionRow) -> Part:
@@ -68,7 +72,7 @@ COLUMNS: list[Column[VersionRow]] = [
     Column("note", _note, share=1, least=5, rank=2, spare=True),
     Column("holds", _holds, share=1, least=5, rank=5, spare=True),
     Column("made", lambda row: units.moment(row.version.created_at) if row.version else ("", "muted"),
-        lambda row: row.version.created_at if row.version else None, falling=True, chosen=False, rank=3),
+        lambda row: row.version.created_at if row.version else None, falling=True, rank=3),
     Column("characters", lambda row: units.whole(_length(row)), lambda row: _length(row),
         right=True, falling=True, chosen=False, rank=4),
 ]  # fmt: skip
@@ -86,6 +90,7 @@ class VersionList(Table[VersionRow]):
             COLUMNS, id="version-list", key=lambda row: row.key, empty=_EMPTY, mark=self._mark_of, filters=False
         )
         self._at: tuple[int | None, int | None] = (None, None)
+        self._changes = Changes()
 
     def _mark_of(self, row: VersionRow) -> Part:
         return ("◆", "accent") if row.key in self.selected else ("", "plain")
@@ -105,8 +110,9 @@ class VersionList(Table[VersionRow]):
         """Show these versions; ``draft`` is the number the unsaved text would get, where there is such text."""
         rows = [VersionRow(draft, None)] if draft is not None else []
         graph = lanes([(v.number, v.parent) for v in versions])
+        known = {version.number: version for version in versions}
         rows += [
-            VersionRow(version.number, version, lane, version.number == matching)
+            VersionRow(version.number, version, lane, version.number == matching, self._changes.of(version, known))
             for version, lane in zip(versions, graph, strict=True)
         ]
         # The cursor goes with the text: to the draft, or to the version the editors hold now.

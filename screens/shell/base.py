@@ -216,6 +216,12 @@ class BaseScreen(PlaceScreen, ShellNode):
     def reveal(self, panel: Panel) -> None:
         """Make a folded pane visible before it gets the focus."""
 
+    def close_sidebar(self) -> bool:
+        """Fold the left column where it is unfolded over the rest; whether it was, which it never is on a wide terminal."""
+        open_ = self.has_class("-narrow") and self.has_class("-sidebar")
+        self.remove_class("-sidebar")
+        return open_
+
     def copy_choices(self) -> list[tuple[str, str]]:
         """What can be copied here, as (name, text); the first is what one press copies."""
         return []

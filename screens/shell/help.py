@@ -32,7 +32,6 @@ _NAMES = {
     "right_curly_bracket": "}",
     "underscore": "_",
     "equals_sign": "=",
-    "alt+equals_sign": "alt+=",
     "colon": ":",
     "comma": ",",
     "full_stop": ".",
@@ -41,12 +40,20 @@ _NAMES = {
     "asterisk": "*",
     "ampersand": "&",
     "percent_sign": "%",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "vertical_line": "|",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
 }
 
 
 def show_key(key: str) -> str:
-    """A key as people read it."""
-    return _NAMES.get(key, key)
+    """A key as people read it, with what is held beside it, such as ``alt+.``."""
+    held, _, last = key.rpartition("+")
+    return f"{held}+{_NAMES.get(last, last)}" if held else _NAMES.get(key, key)
 
 
 def show_keys(action: Action, keymap: dict[str, str]) -> str:

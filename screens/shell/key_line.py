@@ -14,7 +14,7 @@ from textual.widget import Widget
 from screens.actions import ALWAYS
 
 # What shows everything else stays where there is room for little; the first of them the longest.
-_STAY = ("app.help", "app.palette")
+_STAY = ("app.help", "app.palette", "app.quit_app", "app.jump")
 _GAP = 2
 
 

@@ -12,11 +12,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.widgets import Input
+from textual.content import Content
+from textual.widgets import Input, Static
 
 from llmops_tui.safe_text import safe_line
 from screens.action import Action
-from screens.actions import ACTIONS, SCREEN_KEYS
+from screens.actions import ACTIONS
 from screens.navigation import ScreenPlace
 from screens.shell.help import show_keys
 from screens.shell.ranking import ranked
@@ -29,7 +30,9 @@ from screens.widgets.line_list import Line, LineList
 from screens.widgets.modal import Modal
 
 _MOST = 200
-_KIND, _NAME = 11, 24
+_KIND, _NAME = 13, 24
+# Cells of the keys, which stand in a column; what is longer is told by help.
+_KEYS, _FIRST_KEY = 14, 6
 _OWN = frozenset(theme.name for theme in THEMES)
 _TEXTS = frozenset({"trace", "case"})
 # Letters from which texts of traces and cases are searched, and the seconds without a key before.
@@ -95,6 +98,7 @@ class Palette(Modal[Entry | None]):
             found = LineList(id="palette-found")
             found.can_focus = False
             yield found
+            yield Static("", id="palette-ways", markup=False)
 
     def on_mount(self) -> None:
         """Actions at once; things when they are read."""
@@ -153,7 +157,15 @@ class Palette(Modal[Entry | None]):
         self._shown = [*found, *self._texts]
         shown = self.query_one(LineList)
         shown.placeholder = "Nothing is found. % in front finds what is archived, too." if said else ""
-        shown.show(len(self._shown), lambda index, width: _line(self._shown[index], width))
+        shown.show(len(self._shown), self._line_of)
+        more = "the best " if len(found) == _MOST else ""
+        ways = f"{more}{len(self._shown)}   ↑ ↓ move   enter does or opens it   esc closes   % in front: archived, too"
+        self.query_one("#palette-ways", Static).update(Content.styled(ways, "$muted"))
+
+    def _line_of(self, index: int, width: int) -> Line:
+        # Of several of a kind the first alone says which.
+        above = self._shown[index - 1].kind if index else ""
+        return _line(self._shown[index], width, again=self._shown[index].kind == above)
 
     def action_step(self, step: int) -> None:
         """Move in the list while the field keeps the focus."""
@@ -199,15 +211,15 @@ async def follow(shell: Shell, entry: Entry | None) -> None:
         await done
 
 
-def _line(entry: Entry, width: int) -> Line:
-    room = width - _KIND - len(entry.keys) - 3
+def _line(entry: Entry, width: int, *, again: bool) -> Line:
+    room = width - _KIND - _KEYS - 3
     # Names stand below each other; a text has most of the line.
     title = room * 3 // 4 if entry.kind in _TEXTS else min(max(_NAME, len(entry.title)), room * 3 // 5)
     return [
-        (fit(entry.kind, _KIND), "accent" if entry.kind in {"do", "go"} else "muted"),
+        (fit("" if again else entry.kind, _KIND), "accent" if entry.kind in {"do", "go"} else "muted"),
         (fit(entry.title, title) + "  ", "plain"),
-        (fit(entry.note, max(0, room - title - 1)) + " ", "muted"),
-        (entry.keys, "accent"),
+        (fit(entry.note, max(0, room - title - 1)) + "  ", "muted"),
+        (fit(entry.keys, _KEYS), "accent"),
     ]
 
 
@@ -215,7 +227,10 @@ def _actions(shell: Shell, scope: str, here: Here) -> list[Entry]:
     """What can be done here, and on other screens, to which the choice leads."""
     found = []
     for action in sorted(ACTIONS, key=lambda action: action.scope != scope):
-        keys = "  ".join(show_keys(action, shell.user_keymap).split("  ")[:2])
+        if action.scope == "app" and not action.call and not shell.check_action(action.name, ()):
+            continue
+        first, *others = show_keys(action, shell.user_keymap).split("  ")
+        keys = f"{first:<{_FIRST_KEY}} {others[0]}" if others else first
         if action.scope in {scope, "app"}:
             kind = "go" if action.call.startswith("app.go") else "do"
             run: Run = partial(here, action.target)
@@ -226,15 +241,13 @@ def _actions(shell: Shell, scope: str, here: Here) -> list[Entry]:
 
 
 def _elsewhere(shell: Shell, action: Action, keys: str) -> Entry:
-    key = keys.split("  ", maxsplit=1)[0]
+    key = keys.split(maxsplit=1)[0]
 
     def go() -> None:
         shell.open_place(ScreenPlace(action.scope))
         shell.say(f"{action.title}: {key} here. {action.help}")
 
-    # A screen without a tab is named.
-    tab = next((key for key, name in SCREEN_KEYS.items() if name == action.scope), action.scope)
-    return Entry(f"on {tab}", action.title, action.help, go, keys)
+    return Entry(action.scope, action.title, action.help, go, keys)
 
 
 def _themes(shell: Shell) -> list[Entry]:

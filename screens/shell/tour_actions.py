@@ -14,6 +14,12 @@ class TourActions(Shell):
 
         begin_or_go_on(self)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A tour can be left where there is one."""
+        if action == "tour_end":
+            return any(screen.has_class("-touring") for screen in self.screen_stack)
+        return super().check_action(action, parameters)
+
     def action_tour_end(self) -> None:
         """Leave the tour."""
         from screens.shell.tour import leave

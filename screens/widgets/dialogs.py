@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.columns import fit
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
 from screens.widgets.motions import Options
 from screens.widgets.path_suggester import PathSuggester
+
+# Cells of a dialog, of what is around its text, and between what is chosen and what is said of it.
+_USUAL, _WIDEST, _FRAME, _GAP = 72, 110, 7, 2
+
+
+def keys_line(*keys: tuple[str, str]) -> Static:
+    """The last line of a dialog: its keys, each with what it does."""
+    parts = [part for key, does in keys for part in ((key, "$accent bold"), (f" {does}   ", "$muted"))]
+    return Static(Content.assemble(*parts).rstrip(), classes="dialog-keys")
 
 
 class ConfirmDialog(Modal[bool]):
@@ -40,8 +51,7 @@ class ConfirmDialog(Modal[bool]):
         with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._question)), classes="dialog-title")
             yield Static(Content(safe_text(self._consequence)), classes="dialog-text")
-            with Horizontal(classes="dialog-keys"):
-                yield Static(Content.assemble(("y", "$accent bold"), " yes   ", ("n", "$accent bold"), " no"))
+            yield keys_line(("y", "yes"), ("n", "no"))
 
     def action_answer(self, yes: bool) -> None:
         """Close with the answer."""
@@ -67,15 +77,10 @@ class VerdictDialog(Modal[bool | None]):
 
     def compose(self) -> ComposeResult:
         """The question, what it is about, and the keys."""
-        keys = [
-            part
-            for key, word in zip(("y", "n", "esc"), self._words, strict=True)
-            for part in ((key, "$accent bold"), f" {word}   ")
-        ]
         with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._question)), classes="dialog-title")
             yield Static(Content(safe_text(self._text)), classes="dialog-text")
-            yield Static(Content.assemble(*keys).rstrip(), classes="dialog-keys")
+            yield keys_line(*zip(("y", "n", "esc"), self._words, strict=True))
 
     def action_answer(self, yes: bool) -> None:
         """Close with the answer."""
@@ -114,8 +119,9 @@ class LineDialog(Modal[str | None]):
         with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
             yield Field(self._value, id="line", compact=True, suggester=PathSuggester() if self._path else None)
-            hint = f"{self._hint}\ntab completes the path." if self._path else self._hint
-            yield Static(Content(safe_text(hint)), classes="dialog-text")
+            yield Static(Content(safe_text(self._hint)), classes="dialog-text")
+            completes = [("tab", "complete the path")] if self._path else []
+            yield keys_line(("enter", "take it"), *completes, ("esc", "leave"))
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -182,14 +188,30 @@ class ChoiceDialog(Modal[str | None]):
 
     def compose(self) -> ComposeResult:
         """The title, the filter and the list."""
-        with Vertical(classes="dialog dialog-tall"):
+        with Vertical(classes="dialog dialog-choice") as box:
+            box.styles.width = self._width
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
             yield Field(placeholder="type to filter", id="narrow", compact=True)
             yield Options(id="choices", markup=False, compact=True)
+            yield keys_line(("↑ ↓", "move"), ("enter", "choose"), ("esc", "leave"))
+
+    @property
+    def _width(self) -> int:
+        """As wide as its longest line, where the terminal is; never less than other dialogs."""
+        return max(_USUAL, min(_WIDEST, self._labels + _GAP + self._notes + _FRAME))
+
+    @property
+    def _labels(self) -> int:
+        return max((cell_len(safe_line(choice.label)) for choice in self._choices), default=0)
+
+    @property
+    def _notes(self) -> int:
+        return max((cell_len(safe_line(choice.note)) for choice in self._choices), default=0)
 
     def on_mount(self) -> None:
-        """Fill the list."""
+        """Fill the list, which keeps the height of all there is to choose from."""
         self._fill("")
+        self.query_one(OptionList).styles.height = max(1, self.query_one(OptionList).option_count)
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
@@ -226,12 +248,16 @@ class ChoiceDialog(Modal[str | None]):
         options.clear_options()
         shows_away = text.startswith("%")
         words = text.removeprefix("%").lower().split()
+        # Notes stand below each other, and are seen whole where they are short; a long label gives way.
+        room = min(self._width, self.app.size.width * 94 // 100) - _FRAME
+        label = max(1, min(self._labels, max(room - self._notes - _GAP, room * 3 // 5)))
         for index, choice in enumerate(self._choices):
             if choice in self._away and not shows_away:
                 continue
             if all(word in f"{choice.label} {choice.note}".lower() for word in words):
                 away = "archived  " if choice in self._away else ""
-                shown = Content.assemble(safe_line(choice.label), "  ", (away + safe_line(choice.note), "$muted"))
+                name = fit(safe_line(choice.label), label)
+                shown = Content.assemble(name, " " * _GAP, (away + safe_line(choice.note), "$muted"))
                 options.add_option(Option(shown, id=str(index)))
         if options.option_count:
             options.highlighted = 0

@@ -44,10 +44,20 @@ class Field(Input):
 class Editor(TextArea):
     """Several lines of text."""
 
-    BINDINGS: ClassVar[list[Binding]] = [_SNIPPET]  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        _SNIPPET,
+        Binding("ctrl+home", "go_to_end('start')", "To the start of the text", show=False),
+        Binding("ctrl+end", "go_to_end('end')", "To the end of the text", show=False),
+        Binding("ctrl+shift+home", "go_to_end('start', True)", "Select to the start", show=False),
+        Binding("ctrl+shift+end", "go_to_end('end', True)", "Select to the end", show=False),
+    ]
 
     async def _on_key(self, event: events.Key) -> None:
         await _act_at_once(self, event)
+
+    def action_go_to_end(self, which: str, select: bool = False) -> None:
+        """To the start or the end of the whole text; with ``select`` what is between is selected."""
+        self.move_cursor((0, 0) if which == "start" else self.document.end, select=select)
 
     def _on_resize(self) -> None:
         # The new width may have been drawn already, with lines wrapped for the old one: Textual wraps anew and keeps the drawing.

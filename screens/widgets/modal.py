@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, ScreenResultType
+from textual.widgets._toast import ToastRack  # Textual exports it nowhere else
 
 
 class Modal(ModalScreen[ScreenResultType]):
@@ -20,6 +21,11 @@ class Modal(ModalScreen[ScreenResultType]):
 
     asks: ClassVar[bool] = False
     _answered = False
+
+    def on_mount(self) -> None:
+        """What was told before is told above this dialog, and not behind it a second time; whoever comes back shows it."""
+        for screen in self.app.screen_stack[:-1]:
+            screen.query(ToastRack).set(display=False)
 
     def take_key(self, event: events.Key) -> bool:  # noqa: ARG002  for dialogs that ask for a key
         """Take a key before anything that is bound to it, the keys of the whole app among them; whether it was taken."""
