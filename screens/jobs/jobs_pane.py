@@ -88,6 +88,7 @@ class JobsPane(Pane):
     async def load(self, select: str = "") -> None:
         """Read the jobs again; with ``select`` put the cursor on one."""
         jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(_MOST))
+        self.shell.show_jobs(jobs)
         before = self.current
         if not jobs or jobs != self._jobs.rows or select or any(not job.state.final for job in jobs):
             self._jobs.fill(jobs, select)
