@@ -39,9 +39,10 @@ class LogPane(Pane):
         text = await asyncio.to_thread(_tail, path)
         if self._wanted != job.id:
             return  # another job is under the cursor by now
-        head: list[tuple[str, str] | str] = [(job.id, "bold"), f"  {job.state.value}"]
+        head: list[tuple[str, str] | str] = [(safe_line(job.title, 200), "bold"), f"  {job.state.value}"]
         head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
         head += [f"\n{safe_line(job.message)}"] if job.message else []
+        head += [(f"\n{job.id}", "$muted")]
         self.query_one("#log-text", Static).update(Content.assemble(*head, "\n\n", safe_text(overwritten(text))))
 
 

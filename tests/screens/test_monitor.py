@@ -383,7 +383,7 @@ async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: R
         services = pilot.app.services  # type: ignore[attr-defined]
         await until(pilot, lambda: services.alerts_told is not None)
         services.alerts_told(alerts)
-        await until(pilot, lambda: "failed requests of model-0 above 5 %" in notices(pilot))
+        await until(pilot, lambda: "failed requests of model-0 above 5%" in notices(pilot))
         assert "and 40 more: the monitor lists them" in notices(pilot)
         assert "errors.model-1" not in notices(pilot)
         services.alerts_told([replace(alert, cleared_at=2.0) for alert in alerts[:3]])

@@ -95,3 +95,23 @@ async def test_whoever_comes_home_sees_jobs_at_once_and_that_the_rest_is_being_r
         assert "reading" not in str(home.query_one(StepsPane).border_title)
         tile = home.query_one("#lines-prompts", LineList)
         assert "nothing in production" in "".join(tile.render_line(y).text for y in range(tile.size.height))
+
+
+async def test_what_runs_is_the_first_row_and_what_is_done_has_no_share(open_app: OpenApp, sample: Workspace) -> None:
+    store = JobStore(EventLog(sample))
+    begun(store)
+    for title in ("import a", "import b"):
+        made = store.add(kind="import", title=title, spec={"entry": "", "arguments": {}})
+        store.update(made.id, state="done", progress=1.0, started_at=1.0, finished_at=8.0)
+    async with open_app() as pilot:
+        await pilot.press("f9", "8")
+        await settle(pilot)
+        table = pilot.app.screen.query_one("#job-list", LineList)
+        rows = [table.render_line(y).text for y in range(1, 4)]
+        assert ["verify small" in rows[0], "import b" in rows[1], "import a" in rows[2]] == [True] * 3
+        assert "10" in rows[0].split()
+        assert not any("100" in row for row in rows)
+        assert "0:07" in rows[1]
+        assert "3 · 1 running" in str(pilot.app.screen.query_one("#jobs-list").border_title)
+        log = str(pilot.app.screen.query_one("#log-text").visual)  # type: ignore[attr-defined]
+        assert log.startswith("verify small  running")
