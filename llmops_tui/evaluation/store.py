@@ -304,7 +304,7 @@ class EvaluationStore:
             raise InputRefusedError("run_done", f"run {name} is {state.state}; there is nothing to resume")
         launcher = JobLauncher(self.workspace)
         if state.job is not None:
-            launcher.resume(state.job.id)
+            launcher.resume(state.job.id, unfinished=True)
             return self.state(state.run)
         with launcher.place(state.run.job) as place:
             # It may have been removed before its folder was taken.

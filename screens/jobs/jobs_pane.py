@@ -143,7 +143,11 @@ class JobsPane(Pane):
 
     def action_resume(self) -> None:
         """Start the ended job's work again."""
-        if self.current is not None:
+        if self.current is None:
+            return
+        if self.current.state == JobState.DONE:
+            self.shell.say(f"{self.current.title} is done: nothing is left to resume.", severity="warning")
+        else:
             self.act("resume", self._resume, self.current.id)
 
     async def _resume(self, job: str) -> None:

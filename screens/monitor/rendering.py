@@ -187,7 +187,7 @@ def _figures(window: Latency, kind: str, width: int) -> list[tuple[str, float | 
     if window.sketches[kind].count == 1:
         return [("", window.percentile(kind, 1.0))]
     known = {f"p{share}": window.known_percentile(kind, share / 100) for share in (50, 95, 99)}
-    told = [(name, value) for name, value in known.items() if value is not None]
+    told: list[tuple[str, float | None]] = [(name, value) for name, value in known.items() if value is not None]
     told = told or [("least", window.percentile(kind, 0.0))]
     if "p99" not in dict(told):
         told.append(("most", window.percentile(kind, 1.0)))

@@ -115,3 +115,7 @@ async def test_what_runs_is_the_first_row_and_what_is_done_has_no_share(open_app
         assert "3 · 1 running" in str(pilot.app.screen.query_one("#jobs-list").border_title)
         log = str(pilot.app.screen.query_one("#log-text").visual)  # type: ignore[attr-defined]
         assert log.startswith("verify small  running")
+        await pilot.press("down", "r")
+        await settle(pilot)
+        assert any("import b is done: nothing is left" in one.message for one in pilot.app._notifications)
+        assert len(store.all()) == 3
