@@ -47,7 +47,7 @@ def plan(
     recipe = at(recipe_of(session, given, changes, accept), target)
     announce(session, store_of(session), recipe)
     arguments = {"recipe": recipe.model_dump(), "dry_run": dry_run}
-    found = run_job(session, kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments)
+    found = run_job(session, kind="plan", title=f"preflight {recipe.name}", entry=PLAN_ENTRY, arguments=arguments)
     session.emit(found, lambda: _plan_text(found))
     if not found.get("ok"):
         raise typer.Exit(int(ExitCode.FAILED))

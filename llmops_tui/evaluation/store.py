@@ -309,7 +309,7 @@ class EvaluationStore:
             self._have_answered_here(state)
         launcher = JobLauncher(self.workspace)
         if state.job is not None:
-            launcher.resume(state.job.id)
+            launcher.resume(state.job.id, unfinished=True)
             return self.state(state.run)
         with launcher.place(state.run.job) as place:
             # It may have been removed before its folder was taken.

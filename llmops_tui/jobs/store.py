@@ -146,6 +146,13 @@ class JobStore:
         )
         return [self._settled(_job(cursor, row)) for row in cursor.fetchall()]
 
+    def unfinished(self) -> list[Job]:
+        """The jobs that are recorded as queued or at work, as they are; the newest first."""
+        cursor = self.event_log.connection().execute(
+            "SELECT * FROM jobs WHERE state IN ('queued', 'running') ORDER BY id DESC"
+        )
+        return [self._settled(_job(cursor, row)) for row in cursor.fetchall()]
+
     def folders_of(self, kind: str) -> dict[str, str]:
         """The folder of each job of one kind, as :meth:`newest_for` takes it: the id of the first job of that work."""
         return dict(self.event_log.connection().execute(f"SELECT id, {_FOLDER} FROM jobs WHERE kind = ?", (kind,)))

@@ -93,6 +93,11 @@ class Latency:
         """A percentile in milliseconds."""
         return self.sketches[kind].quantile(share)
 
+    def known_percentile(self, kind: str, share: float) -> float | None:
+        """A percentile in milliseconds, where more than one request lies beyond it; else it is little more than the slowest."""
+        beyond = self.sketches[kind].count * round(1 - share, 6)
+        return self.percentile(kind, share) if beyond > 1 else None
+
     def as_dict(self) -> LatencyRecord:
         """For JSON."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from llmops_tui.counts import counted
 from llmops_tui.jobs.store import Job, JobState
@@ -52,6 +52,23 @@ class Score:
         return None if self.before is None else (self.mean - self.before) * self.better
 
 
+class Flawed(NamedTuple):
+    """A dataset version, and how many of its rows checks found something in; with ``more`` there are at least so many."""
+
+    version: str
+    rows: int
+    more: bool = False
+
+
+class Unscored(NamedTuple):
+    """The newest run of a suite where it gave no figure: of its answers so many failed."""
+
+    run: str
+    suite: str
+    answers: int
+    errors: int
+
+
 class _Rows(TypedDict):
     """What the catalog has for it: rows of columns, as each question below asks for them."""
 
@@ -71,11 +88,12 @@ class Overview:
     """What there is of everything."""
 
     datasets: list[tuple[str, int]] = field(default_factory=list)
-    problems: list[tuple[str, int]] = field(default_factory=list)
+    problems: list[Flawed] = field(default_factory=list)
     prompts: list[tuple[str, int]] = field(default_factory=list)
     production: list[str] = field(default_factory=list)
     runs: list[tuple[str, bool]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    unscored: list[Unscored] = field(default_factory=list)
     models: list[tuple[str, str, int, bool]] = field(default_factory=list)
     requests_day: int = 0
     failed_day: int = 0
@@ -139,16 +157,18 @@ def read_overview(
         return [row for row in rows if row[place] not in names and str(row[place]).partition("@")[0] not in names]
 
     problems = [
-        (name, sum(p["rows"] for p in kept("dataset_reports", "report", name, report, kind="checks")["problems"]))
+        _flawed(name, kept("dataset_reports", "report", name, report, kind="checks")["problems"])
         for name, report in listed("dataset", found["problems"])
     ]
+    scores, unscored = _scores(listed("suite", listed("evaluation", found["scores"]), 1))
     return Overview(
         datasets=[(str(a), int(b)) for a, b in listed("dataset", found["datasets"])],
-        problems=[(name, count) for name, count in problems if count],
+        problems=sorted((one for one in problems if one.rows), key=lambda one: -one.rows),
         prompts=[(str(a), int(b)) for a, b in listed("prompt", found["prompts"])],
         production=[str(row[0]) for row in listed("prompt", found["production"])],
         runs=[(str(a), bool(b)) for a, b in listed("training", found["runs"])],
-        scores=_scores(listed("suite", listed("evaluation", found["scores"]), 1)),
+        scores=scores,
+        unscored=unscored,
         models=[(str(a), str(b), int(c), bool(d)) for a, b, c, d in listed("model", found["models"])],
         requests_day=int(found["requests"][0][0]),
         failed_day=int(found["requests"][0][1]),
@@ -158,34 +178,56 @@ def read_overview(
     )
 
 
-def _scores(rows: list[Any]) -> list[Score]:
-    """Of each suite the newest run, beside the newest earlier one of another or the same column."""
+def _flawed(name: str, problems: list[Any]) -> Flawed:
+    """How many rows have any problem: one that several checks found is one row."""
+    rows = {row for problem in problems for row in problem["row_numbers"]}
+    # Of very many the report has the first.
+    count = max([len(rows), *(problem["rows"] for problem in problems)])
+    return Flawed(name, count, any(problem["rows"] > len(problem["row_numbers"]) for problem in problems))
+
+
+def _mean(summary: dict[str, Any], metric: str) -> float | None:
+    mean = summary.get("metrics", {}).get(metric, {}).get("mean")
+    return None if mean is None else float(mean)
+
+
+def _scores(rows: list[Any]) -> tuple[list[Score], list[Unscored]]:
+    """Of each suite the newest run with a figure, beside the newest earlier one of another or the same column.
+
+    Where a newer run has none, as where all its answers failed, that run is told, too.
+    """
     by_suite: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for name, suite, summary in rows:
         by_suite.setdefault(str(suite), []).append((str(name), kept("evaluation_runs", "summary", name, summary)))
-    found = []
+    found, unscored = [], []
     for suite, runs in by_suite.items():
-        name, summary = runs[0]
-        metrics = summary.get("metrics", {})
-        metric = next((m for m, figure in metrics.items() if figure.get("better")), next(iter(metrics), ""))
-        figure = metrics.get(metric, {})
-        if figure.get("mean") is None:
-            continue
-        earlier = next((s["metrics"][metric]["mean"] for _, s in runs[1:] if metric in s.get("metrics", {})), None)
-        found.append(
-            Score(
-                name,
-                suite,
-                metric,
-                float(figure["mean"]),
-                figure.get("low"),
-                figure.get("high"),
-                int(figure.get("n") or summary.get("cases") or 0),
-                int(figure.get("better") or 1),
-                earlier,
+        for place, (name, summary) in enumerate(runs):
+            metrics = summary.get("metrics", {})
+            metric = next((m for m, figure in metrics.items() if figure.get("better")), next(iter(metrics), ""))
+            mean = _mean(summary, metric)
+            if mean is None:
+                if not place:
+                    unscored.append(
+                        Unscored(name, suite, int(summary.get("answers") or 0), int(summary.get("errors") or 0))
+                    )
+                continue
+            figure = metrics[metric]
+            earlier = (_mean(summary, metric) for _, summary in runs[place + 1 :])
+            found.append(
+                Score(
+                    name,
+                    suite,
+                    metric,
+                    mean,
+                    figure.get("low"),
+                    figure.get("high"),
+                    int(figure.get("n") or summary.get("cases") or 0),
+                    int(figure.get("better") or 1),
+                    next((before for before in earlier if before is not None), None),
+                )
             )
-        )
-    return found
+            break
+    return found, unscored
 
 
 def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) -> list[Step]:
@@ -202,6 +244,9 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
             steps.append(
                 Step(f"{job.title} {job.state.value}: {job.cause or 'see its log'}", "jobs", job.id, urgent=True)
             )
+    for run, suite, answers, errors in seen.unscored:
+        of = f"{errors:,} of {counted(answers, 'answer')} failed" if errors else "no case could be scored"
+        steps.append(Step(f"{run} gave no figures for {suite}: {of}", "evaluation", run, urgent=True))
     for score in seen.scores:
         if score.change is not None and score.change < 0:
             steps.append(
@@ -215,8 +260,8 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
     if seen.queue:
         steps.append(Step(f"{_answers(seen.queue)} in the review queue", "traces", "is:queue"))
     steps += [
-        Step(f"{name}: {counted(count, 'row')} with problems that checks found", "datasets", name)
-        for name, count in seen.problems
+        Step(f"{name}: {rows_told(count, more=more)} with problems that checks found", "datasets", name)
+        for name, count, more in seen.problems
     ]
     if seen.usable >= 10:
         steps.append(
@@ -234,6 +279,11 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         for name in unfinished[:2]
     ]
     return steps + _beginnings(seen, {job.kind for job in at_work}, nothing_else=not steps)
+
+
+def rows_told(count: int, *, more: bool) -> str:
+    """So many rows, or at least so many."""
+    return ("at least " if more else "") + counted(count, "row")
 
 
 def _ended(name: str, jobs: Sequence[Job]) -> str:
@@ -268,7 +318,7 @@ def _beginnings(seen: Overview, at_work: set[str], *, nothing_else: bool) -> lis
         steps.append(Step(f"Run {seen.prompts[0][0]} and read the answer: F5", "playground", seen.prompts[0][0]))
     if seen.datasets and seen.models and not seen.runs and "train" not in at_work:
         steps.append(Step("No training yet: p runs the preflight of a recipe", "training"))
-    if seen.prompts and seen.models and not seen.scores and "eval" not in at_work:
+    if seen.prompts and seen.models and not (seen.scores or seen.unscored) and "eval" not in at_work:
         steps.append(Step("No evaluations yet: F5 runs a suite", "evaluation"))
     if seen.runs and seen.scores and not at_work & {"train", "eval"}:
         steps.append(Step("Compare the newest model with its base: space marks the baseline", "evaluation"))

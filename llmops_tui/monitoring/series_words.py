@@ -68,7 +68,7 @@ def value_told(series: str, value: float) -> str:
     """A value of a series with its unit, in as many digits as are read."""
     unit = unit_of(series)
     if unit == "share":
-        return f"{100 * value:.3g} %"
+        return f"{100 * value:.3g}%"
     if unit in {"B", "B/s"}:
         size = next((f"{value / least:.3g} {name}" for least, name in _SIZES if abs(value) >= least), f"{value:.0f} B")
         return f"{size}{'/s' if unit == 'B/s' else ''}"
@@ -77,5 +77,7 @@ def value_told(series: str, value: float) -> str:
     if unit == "1/s":
         return f"{value:.3g} a second"
     text = f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+    if unit == "%":
+        return f"{text}%"
     # What is counted is named already.
     return f"{text} {unit}" if unit and unit not in {"requests", "jobs", "errors"} else text

@@ -86,6 +86,7 @@ class EvaluationScreen(LiveScreen):
         """Read suites and runs; with ``select`` put the cursor on a run."""
         before = {s.run.name: s.state for s in self.model.runs}
         self.model = await asyncio.to_thread(read_lists, self.services, self.model)
+        self.shell.show_jobs(state.job for state in self.model.runs if state.job is not None)
         self.set_class(not self.model.runs, "-unused")
         facts = self.model.fingerprint()
         if facts != self._drawn or select:

@@ -23,7 +23,7 @@ from screens.navigation import (
     TracePlace,
 )
 from screens.shell.pane import Pane
-from screens.widgets.line_list import LineList
+from screens.widgets.line_list import LineList, without_least
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
@@ -89,10 +89,11 @@ class DayPane(WayPane):
         self.show(self._courses)
 
     def show(self, courses: Courses) -> None:
-        """Draw it; a day without requests takes no room."""
+        """Draw it; a day with requests in no more than one hour takes no room."""
         self._courses = courses
+        self.set_title("Last 24 hours", "requests an hour, median time of a whole answer")
         lines = self.query_one(LineList)
-        self.set_class(not any(courses.traffic), "-unused")
+        self.set_class(not rendering.is_day_drawn(courses), "-unused")
         if lines.size.area:
             utf8 = self.shell.profile.utf8
             lines.show_lines(rendering.day_lines(courses, lines.size.width, lines.size.height, utf8=utf8))
@@ -117,9 +118,15 @@ class StepsPane(WayPane):
         """Show these steps."""
         self.steps = steps
         utf8 = self.shell.profile.utf8
-        self.query_one(LineList).show_lines([rendering.step_line(step, utf8=utf8) for step in steps])
+        lines = self.query_one(LineList)
+        told = [rendering.step_line(step, utf8=utf8) for step in steps]
+        lines.show_lines([without_least(line, lines.room) for line in told] if lines.size.area else told)
         # As high as what it says, the borders with it.
         self.styles.height = len(steps) + 2
+
+    def tell_reading(self, *, reads: bool) -> None:
+        """Say that what stands on the screen is of before, and is being read anew."""
+        self.set_title("Next steps", "reading what changed …" if reads else "")
 
     def destination(self) -> Destination | None:
         """Where the step is done."""
@@ -188,6 +195,9 @@ class RunningPane(WayPane):
     def __init__(self) -> None:
         super().__init__(title="Jobs", jump_key="j", id="home-jobs", help_text=rendering.HELP_JOBS)
         self._jobs: list[Job] = []
+        self._since: float | None = None
+        self._known = False
+        self._alone = False
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -197,14 +207,21 @@ class RunningPane(WayPane):
         """What the list says until it is read."""
         self.query_one(LineList).placeholder = rendering.READING
 
-    def show(self, jobs: list[Job], since: float | None) -> None:
-        """Show these jobs, those at work first; what ended after ``since`` is marked."""
-        self._jobs = sorted(jobs, key=lambda job: job.state != JobState.RUNNING)
+    def on_resize(self) -> None:
+        """More fits now, or less."""
+        if self._known:
+            self.show(self._jobs, self._since)
+
+    def show(self, jobs: list[Job], since: float | None, *, alone: bool | None = None) -> None:
+        """Show these jobs, those at work first; what ended after ``since`` is marked. Nothing stands below it where ``alone``."""
+        self._alone = self._alone if alone is None else alone
+        self._jobs, self._since, self._known = sorted(jobs, key=lambda job: job.state != JobState.RUNNING), since, True
+        lines = self.query_one(LineList)
+        lines.placeholder = rendering.NO_JOBS
         utf8 = self.shell.profile.utf8
-        self.query_one(LineList).placeholder = rendering.NO_JOBS
-        self.query_one(LineList).show_lines([rendering.job_line(job, since, utf8=utf8) for job in self._jobs])
+        lines.show_lines(rendering.job_lines(self._jobs, since, lines.room, utf8=utf8))
         # As high as what it says where something stands below it.
-        self.styles.max_height = max(len(jobs), 1) + 2
+        self.styles.max_height = None if self._alone else max(len(jobs), 1) + 2
         self.set_class(not jobs, "-empty")
         new = sum(rendering.is_new(job, since) for job in jobs)
         self.set_title("Jobs", f"{new:,} ended since {rendering.clock(since)}" if new and since is not None else "")

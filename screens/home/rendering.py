@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from llmops_tui.counts import counted
 from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import JobState
+from llmops_tui.monitoring.overview import rows_told
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import tone_of
 from screens.models.facts import size_text
+from screens.widgets.columns import fit
 from screens.widgets.line_list import Line, without_least
 from screens.widgets.sparkline import sparkline
 
@@ -31,9 +33,11 @@ HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
 # Lines of a tile with room for everything, and the most that bars have.
 _ROOMY, _MOST_ROWS = 4, 4
 NO_JOBS, READING = "No jobs yet.", "Reading …"
-# Cells of the state of a job with its share.
-_JOB_STATE = len("running 100%")
-HELP_DAY = "Requests of each of the last 24 hours, and the median time of their answers. enter opens the monitor."
+# What a job says of itself is told where so many cells of it are seen, and its title is cut to no fewer.
+_LEAST_MESSAGE, _LEAST_TITLE = 12, 16
+# Hours of which a chart says more than a figure does.
+_HOURS_DRAWN = 2
+HELP_DAY = "Requests of each of the last 24 hours, and the median time of whole answers. enter opens the monitor."
 NO_RECENT = "No requests yet."
 TILES = (
     ("data", "Data", "d", "datasets"), ("prompts", "Prompts", "p", "playground"), ("training", "Training", "t", "training"),
@@ -100,14 +104,14 @@ def _data(seen: Overview, courses: Courses) -> Tile:
     if not seen.datasets:
         return _none("no datasets yet", "i there imports files")
     name, rows = seen.datasets[0]
-    found = sum(count for _, count in seen.problems)
+    found, more = sum(one.rows for one in seen.problems), any(one.more for one in seen.problems)
     return Tile(
-        [(counted(len(seen.datasets), "dataset"), "plain")]
-        + (
-            [(f"  {counted(found, 'row')} with problems", "warn")]
-            if found
-            else [("  no problems", "muted"), (" known", "muted")]
-        ),
+        [
+            (f"{rows_told(found, more=more)} with problems", "warn"),
+            (f"  in {counted(len(seen.datasets), 'dataset')}", "muted"),
+        ]
+        if found
+        else [(counted(len(seen.datasets), "dataset"), "plain"), ("  no problems", "muted"), (" known", "muted")],
         [(safe_line(name), "accent"), (f"  {rows:,}", "plain"), (" row" if rows == 1 else " rows", "muted")],
         [],
         [[(safe_line(n), "muted"), (f"  {counted(r, 'row')}", "muted")] for n, r in seen.datasets[1:]],
@@ -155,7 +159,17 @@ def _training(seen: Overview, losses: Sequence[float], *, utf8: bool) -> Tile:
 
 
 def _evaluation(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
+    failed: list[Line] = [
+        [
+            (safe_line(one.run), "accent"),
+            ("  failed" if one.errors else "  no figures", "bad"),
+            (f" {one.errors:,} of {one.answers:,}" if one.errors else "", "muted"),
+        ]
+        for one in seen.unscored
+    ]
     if not seen.scores:
+        if failed:
+            return Tile(failed[0], [("no figures yet", "muted")], [], failed[1:])
         return _none("no runs yet", "F5 there runs a suite")
     score = seen.scores[0]
     change = score.change
@@ -173,7 +187,7 @@ def _evaluation(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
     return Tile(
         [(safe_line(f"{score.suite} "), "muted"), (safe_line(f"{score.metric} {score.mean:.2f}"), "plain"), told],
         [(f"{interval}n={score.cases:,}", "plain")],
-        [(safe_line(score.run), "accent")],
+        failed[0] if failed else [(safe_line(score.run), "accent")],
         [[(safe_line(f"{s.suite} {s.metric} {s.mean:.2f}"), "muted")] for s in seen.scores[1:]],
         courses.quality,
         f"{safe_line(score.metric, 12)} by run",
@@ -184,37 +198,70 @@ def _evaluation(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
 def _models(seen: Overview, moment: Moment | None) -> Tile:
     if not seen.models:
         return _none("no models yet", "a there registers one")
-    name, kind, size, _ = seen.models[0]
-    loaded = [engine for engine in moment.engines if engine.state != "dead"] if moment is not None else []
+    loaded = [engine.model for engine in moment.engines if engine.state != "dead"] if moment is not None else []
+    # What is in use is looked for first.
+    (name, kind, size, _), *others = sorted(seen.models, key=lambda model: model[0] not in loaded)
     unverified = sum(1 for _, k, _, verified in seen.models if not verified and k != "remote")
     return Tile(
-        [(counted(len(seen.models), "model"), "plain"), (f"  {len(loaded)} loaded", "good" if loaded else "muted")],
-        [(safe_line(name), "accent"), (f"  {kind}", "muted"), (f" {size_text(size)}", "plain")],
-        [(f"{unverified} not verified since added", "muted")] if unverified else [("all verified", "muted")],
-        [[(safe_line(n), "muted"), (f"  {k} {size_text(b)}", "muted")] for n, k, b, _ in seen.models[1:]],
+        [
+            (counted(len(seen.models), "model"), "plain"),
+            (f"  {len(loaded)} loaded", "good" if loaded else "muted"),
+            (f"  {unverified} not verified" if unverified else "  all verified", "muted"),
+        ],
+        [
+            (safe_line(name), "accent"),
+            ("  loaded", "good") if name in loaded else ("  newest", "muted"),
+            (f"  {size_text(size)}", "plain"),
+            (f" {kind}", "muted"),
+        ],
+        [],
+        [[(safe_line(n), "muted"), (f"  {size_text(b)} {k}", "muted")] for n, k, b, _ in others],
     )
 
 
 def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
     state: Line = [("nothing is loaded", "muted")]
     for engine in moment.engines[:1] if moment is not None else ():
-        where = f"  :{engine.address.rpartition(':')[2]}" if engine.address else "  here"
+        where = f"  :{engine.address.rpartition(':')[2]}" if engine.address else "  loaded"
         state = [(safe_line(engine.model), "accent"), (where, "muted") if engine.up else (f"  {engine.state}", "bad")]
-    first = None
-    for window in moment.latencies[:1] if moment is not None else ():
-        first = window.percentile("total", 0.95)
-    failed = (f"  {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
+    slow: Line = [("no recent answers", "muted")]
     medians = [value for value in courses.latency if not math.isnan(value)]
-    slow = f"p95 {first:,.0f} ms, 15 min" if first is not None else f"median {medians[-1]:,.0f} ms" if medians else ""
+    if medians:
+        slow = [
+            (f"median {medians[-1]:,.0f} ms", "plain"),
+            (" a whole answer", "muted"),
+            (", last hour in use", "muted"),
+        ]
+    for window in moment.latencies[:1] if moment is not None else ():
+        share, value = next(
+            ((p, known) for p in (95, 50) if (known := window.known_percentile("total", p / 100)) is not None), (0, 0.0)
+        )
+        if share:
+            slow = [
+                (f"{'p95' if share == 95 else 'median'} {value:,.0f} ms", "plain"),
+                (" a whole answer", "muted"),
+                (f", last {window.minutes} min", "muted"),
+            ]
+    failed = (f"  {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
     return Tile(
         state,
         [(counted(seen.requests_day, "request"), "plain"), (" in a day", "muted"), failed],
-        [(slow or "no recent answers", "muted")],
+        slow,
         [],
-        courses.traffic if seen.requests_day else (),
+        courses.traffic if is_day_drawn(courses) else (),
         "per hour",
         from_zero=True,
     )
+
+
+def busy_hours(courses: Courses) -> int:
+    """Of the last 24 hours, those with requests."""
+    return sum(value > 0 for value in courses.traffic)
+
+
+def is_day_drawn(courses: Courses) -> bool:
+    """Whether the last day is worth a chart: of a single hour the tile says all."""
+    return busy_hours(courses) >= _HOURS_DRAWN
 
 
 def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Line]:
@@ -222,13 +269,13 @@ def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Li
     medians = [value for value in courses.latency if not math.isnan(value)]
     if not medians:
         return []
-    label = 9
+    label = 10
     # A line for the axis, and one between the two.
     each, room = max(1, (rows - 2) // 2), max(8, width - label)
     lines: list[Line] = []
     for name, values, unit, style in (
         ("requests", courses.traffic, "/h", "accent"),
-        ("median", courses.latency, " ms", "good"),
+        ("median t.", courses.latency, " ms", "good"),
     ):
         bars = sparkline(_stretched(values, room), room, each, utf8=utf8, from_zero=True)
         top = max(value for value in values if not math.isnan(value))
@@ -248,18 +295,30 @@ def _stretched(values: Sequence[float], width: int) -> list[float]:
 
 
 def step_line(step: Step, *, utf8: bool) -> Line:
-    """A next step."""
+    """A next step; what cannot wait is marked by more than a colour."""
+    urgent, other = ("⚠ ", "→ ") if utf8 else ("! ", "> ")
     return [
-        (("▸ " if utf8 else "> "), "bad" if step.urgent else "accent"),
+        (urgent, "bad") if step.urgent else (other, "accent"),
         (safe_line(step.text), "plain"),
         (f"  {step.screen}", "muted"),
     ]
 
 
-def job_line(job: Job, since: float | None, *, utf8: bool) -> Line:
+def job_lines(jobs: Sequence[Job], since: float | None, width: int, *, utf8: bool) -> list[Line]:
+    """Jobs in columns; of each as much as there is room for, and its own words only where they can be read."""
+    states = max((len(_state_told(job)) for job in jobs), default=0)
+    room = max(_LEAST_TITLE, width - states - len("> ") - 1 - len("00:00") - 1)
+    titles = min(room, max((len(job.title) for job in jobs), default=0))
+    return [job_line(job, since, states, titles, room - titles - 2, utf8=utf8) for job in jobs]
+
+
+def _state_told(job: Job) -> str:
+    return job.state.value + (f" {job.progress:.0%}" if job.state == JobState.RUNNING else "")
+
+
+def job_line(job: Job, since: float | None, states: int, titles: int, room: int, *, utf8: bool) -> Line:
     """A job; what ended since somebody last looked here is marked."""
     style = tone_of(job.state.value)
-    share = f" {job.progress:.0%}" if job.state == JobState.RUNNING else ""
     mark = (
         ("▶ " if utf8 else "> ")
         if job.state == JobState.RUNNING
@@ -269,10 +328,10 @@ def job_line(job: Job, since: float | None, *, utf8: bool) -> Line:
     )
     return [
         (mark, style),
-        (f"{job.state.value}{share}".ljust(_JOB_STATE) + " ", style),
-        (safe_line(job.title), "plain"),
-        (f"  {clock(job.finished_at or job.created_at)}", "muted"),
-        (f"  {safe_line(outcome(job), 60)}", "muted"),
+        (_state_told(job).ljust(states) + " ", style),
+        (f"{clock(job.finished_at or job.created_at):>5} ", "muted"),
+        (fit(safe_line(job.title, 200), titles), "plain"),
+        ("  " + fit(safe_line(outcome(job), 200), room) if room >= _LEAST_MESSAGE else "", "muted"),
     ]
 
 

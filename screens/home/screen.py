@@ -11,6 +11,7 @@ from textual.binding import Binding
 from textual.containers import Grid, Horizontal, Vertical
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.jobs.store import JobState
 from llmops_tui.monitoring.courses import Courses, last_look, note_look, read_courses
 from llmops_tui.monitoring.overview import Overview, next_steps, read_overview
 from llmops_tui.training.history import HistoryReader
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
     from screens.services import Services
     from screens.terminal import TerminalProfile
+
+
+# Seconds after which it is told that what stands here is being read anew.
+_PATIENCE = 0.3
 
 
 def make(services: Services, profile: TerminalProfile) -> HomeScreen:
@@ -54,6 +59,9 @@ class HomeScreen(LiveScreen):
         self._courses = Courses()
         self._since: float | None = None
         self._losses: HistoryReader | None = None
+        # Which jobs were at work when everything was read.
+        self._at_work: set[str] = set()
+        self._returned = False
 
     def compose_body(self) -> ComposeResult:
         """Six tiles and three lists."""
@@ -72,11 +80,28 @@ class HomeScreen(LiveScreen):
         """Read what has changed, and draw it."""
         services = self.services
         self._jobs = await asyncio.to_thread(lambda: services.jobs.store.all(50))
+        self.shell.show_jobs(self._jobs)
         stamp = await asyncio.to_thread(self._stamp_now)
-        if stamp != self._stamp:
-            await self.query_one(RecentPane).load()
-            await asyncio.to_thread(self._read)
-            self._stamp = await asyncio.to_thread(self._stamp_now)
+        if stamp == self._stamp:
+            await self._draw()
+            return
+        # What was drawn before may be long out of date, and others may keep the catalog: jobs are known already.
+        self.query_one(RunningPane).show(self._jobs, self._since)
+        if self._at_work == {job.id for job in self._jobs if job.state == JobState.RUNNING}:
+            await self._draw()
+        reading = asyncio.ensure_future(asyncio.to_thread(self._read))
+        await asyncio.wait({reading}, timeout=_PATIENCE)
+        self.query_one(StepsPane).tell_reading(reads=self._returned and not reading.done())
+        await reading
+        self._returned = False
+        self.query_one(StepsPane).tell_reading(reads=False)
+        await self._draw()
+        await self.query_one(RecentPane).load()
+        # As it was before all was read: what changed meanwhile is seen the next time.
+        self._stamp = stamp
+
+    async def _draw(self) -> None:
+        services = self.services
         self._seen.jobs[:] = self._jobs
         moment = services.recorder.moment
         if self._losses is not None:
@@ -88,7 +113,8 @@ class HomeScreen(LiveScreen):
         self.query_one(StepsPane).show(next_steps(self._seen, moment))
         self.query_one(RecentPane).tell_since(self._courses.since, self._since)
         self.query_one(DayPane).show(self._courses)
-        self.query_one(RunningPane).show(self._jobs, self._since)
+        alone = not self.has_class("-high") or self.query_one(DayPane).has_class("-unused")
+        self.query_one(RunningPane).show(self._jobs, self._since, alone=alone)
 
     def _stamp_now(self) -> object:
         services = self.services
@@ -101,6 +127,7 @@ class HomeScreen(LiveScreen):
         self._seen = read_overview(
             services.catalog, services.event_log, self._jobs, archived=services.archive.by_kind()
         )
+        self._at_work = {job.id for job in self._jobs if job.state == JobState.RUNNING}
         score = self._seen.scores[0] if self._seen.scores else None
         self._courses = read_courses(services.catalog, score, self._since)
         folder = None
@@ -111,6 +138,10 @@ class HomeScreen(LiveScreen):
             self._losses = None
         elif self._losses is None or self._losses.path.parent != folder:
             self._losses = HistoryReader(folder)
+
+    def on_screen_resume(self) -> None:
+        """Whoever comes back is told where reading takes long; Textual calls what the base class does, too."""
+        self._returned = True
 
     def on_screen_suspend(self) -> None:
         """What is here was seen; what comes now is new the next time. Behind a dialog it is still in front."""

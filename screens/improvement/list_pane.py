@@ -126,7 +126,7 @@ class ListPane(Pane):
         if improvement not in newest:
             self.shell.say("Its job was removed; begin another one.", severity="warning")
             return
-        await asyncio.to_thread(jobs.resume, newest[improvement].id)
+        await asyncio.to_thread(lambda: jobs.resume(newest[improvement].id, unfinished=True))
         self.post_message(self.Changed())
 
 

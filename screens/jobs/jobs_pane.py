@@ -25,10 +25,19 @@ from screens.widgets.table import Table
 _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
 
+_FIRST = {JobState.RUNNING: 0, JobState.QUEUED: 1}
+
 
 def _took(job: Job) -> float | None:
     """Seconds at work, until now where it is not over."""
     return None if job.started_at is None else max(0.0, (job.finished_at or time.time()) - job.started_at)
+
+
+def _share(job: Job) -> Part:
+    """How far it is, or came; of one that is done its state says it."""
+    if job.state in {JobState.DONE, JobState.QUEUED}:
+        return "", "muted"
+    return units.share(job.progress), "plain" if job.state == JobState.RUNNING else "muted"
 
 
 def _outcome(job: Job) -> Part:
@@ -38,11 +47,7 @@ def _outcome(job: Job) -> Part:
 
 COLUMNS: list[Column[Job]] = [
     Column("state", lambda job: (job.state.value, tone_of(job.state.value))),
-    Column(
-        "done",
-        lambda job: (units.share(job.progress), "plain" if job.state == JobState.RUNNING else "muted"),
-        lambda job: job.progress, unit="%", right=True, falling=True, rank=3,
-    ),
+    Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=3, spare=True),
     Column("job", lambda job: safe_line(job.title, 200), share=3, least=16),
     Column("outcome", _outcome, share=2, least=12, rank=6),
     Column(
@@ -50,8 +55,8 @@ COLUMNS: list[Column[Job]] = [
         lambda job: job.started_at or job.created_at, falling=True, rank=2,
     ),
     Column(
-        "took", lambda job: "–" if (took := _took(job)) is None else units.duration(took), _took,
-        right=True, falling=True, rank=1, least=7,
+        "took", lambda job: "–" if (took := _took(job)) is None else units.clock_time(took), _took,
+        unit="m:s", right=True, falling=True, rank=1, least=8,
     ),
     Column("kind", lambda job: (safe_line(job.kind), "muted"), rank=7, chosen=False),
     Column("id", lambda job: (job.id, "muted"), rank=8, chosen=False),
@@ -59,7 +64,7 @@ COLUMNS: list[Column[Job]] = [
 
 
 class JobsPane(Pane):
-    """The newest first."""
+    """Those at work, then those that wait, then the newest first."""
 
     class CursorMoved(Message):
         """Another job is under the cursor."""
@@ -76,7 +81,7 @@ class JobsPane(Pane):
             title="Jobs",
             jump_key="j",
             id="jobs-list",
-            help_text="Newest first; > and < sort by any column. space selects several, x cancels, r resumes, D deletes.",
+            help_text="What runs or waits, then the newest; > and < sort. space selects, x cancels, r resumes, D deletes.",
         )
 
     def compose(self) -> ComposeResult:
@@ -86,11 +91,14 @@ class JobsPane(Pane):
     async def load(self, select: str = "") -> None:
         """Read the jobs again; with ``select`` put the cursor on one."""
         jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(_MOST))
+        jobs.sort(key=lambda job: _FIRST.get(job.state, len(_FIRST)))
+        self.shell.show_jobs(jobs)
         before = self.current
         if not jobs or jobs != self._jobs.rows or select or any(not job.state.final for job in jobs):
             self._jobs.fill(jobs, select)
-        running = sum(not job.state.final for job in jobs)
-        self.set_title("Jobs", f"{len(jobs):,}" + (f" · {running:,} not ended" if running else ""))
+        counts = [(state.value, sum(job.state == state for job in jobs)) for state in _FIRST]
+        told = [f"{count:,} {state}" for state, count in counts if count]
+        self.set_title("Jobs", " · ".join([f"{len(jobs):,}", *told]))
         if self.current is not None and (self.current != before or select):
             self.post_message(self.CursorMoved(self.current))
 
@@ -100,7 +108,7 @@ class JobsPane(Pane):
 
     @property
     def jobs(self) -> list[Job]:
-        """All that were read, the newest first."""
+        """All that were read, those that are not over first."""
         return self._jobs.rows
 
     @property
@@ -133,7 +141,11 @@ class JobsPane(Pane):
 
     def action_resume(self) -> None:
         """Start the ended job's work again."""
-        if self.current is not None:
+        if self.current is None:
+            return
+        if self.current.state == JobState.DONE:
+            self.shell.say(f"{self.current.title} is done: nothing is left to resume.", severity="warning")
+        else:
             self.act("resume", self._resume, self.current.id)
 
     async def _resume(self, job: str) -> None:

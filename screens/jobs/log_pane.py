@@ -40,13 +40,14 @@ class LogPane(Pane):
         text = await asyncio.to_thread(_tail, path)
         if self._wanted != job.id:
             return  # another job is under the cursor by now
-        head: list[tuple[str, str] | str] = [(job.id, "bold"), f"  {job.state.value}"]
+        head: list[tuple[str, str] | str] = [(safe_line(job.title, 200), "bold"), f"  {job.state.value}"]
         head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
         facts = facts_of(job)
         for name, value in facts:
             head += [(f"\n{safe_line(name)}  ", "$muted"), safe_line(value)]
         # What was said last is no news once it is known what came of it.
         head += [f"\n{safe_line(job.message)}"] if job.message and not facts else []
+        head += [(f"\n{job.id}", "$muted")]
         self.query_one("#log-text", Static).update(Content.assemble(*head, "\n\n", safe_text(overwritten(text))))
 
 

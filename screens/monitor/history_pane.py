@@ -13,6 +13,7 @@ from textual.widgets import Static
 from screens.monitor import rendering
 from screens.monitor.groups import FIRST_WINDOW, WINDOWS, Group, groups_of
 from screens.shell.pane import Pane
+from screens.widgets import units
 from screens.widgets.dialogs import Choice, ChoiceDialog
 from screens.widgets.time_chart import TimeChart, TimeSeries
 
@@ -112,7 +113,7 @@ class HistoryPane(Pane):
         parts: list[tuple[str, str] | str] = [(at, "bold"), "   "]
         for one, mean, top in chart.values_at(crossed[1]):
             spread = f" (to {top:,.4g})" if top > mean * 1.005 else ""
-            parts += [(f"{one.name} ", "$muted"), f"{mean:,.4g}{spread} {one.unit}   "]
+            parts += [(f"{one.name} ", "$muted"), f"{units.measured(f'{mean:,.4g}{spread}', one.unit)}   "]
         legend.update(Content.assemble(*parts, ("enter: what ran then", "$muted")), layout=False)
 
     @on(TimeChart.Crossed)

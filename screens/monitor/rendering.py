@@ -16,6 +16,7 @@ from llmops_tui.monitoring.recorder import Moment
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import tone_of
 from screens.actions import screen_place
+from screens.widgets import units
 from screens.widgets.line_list import Line, cell
 
 HELP_CHART = (
@@ -23,12 +24,12 @@ HELP_CHART = (
     "crosshair, enter shows what ran then. Each dot is the maximum of its interval."
 )
 HELP_PROCESSES = (
-    "Processes by CPU and memory. Processes of llmops are named: ▣ a model server, ▶ a run, ⛭ a job. x sends a signal, "
+    "Processes by CPU and memory. Processes of llmops are named: ▣ a model server, ▶ a run, ▷ a job. x sends a signal, "
     "after asking; r makes the list read-only."
 )
 HELP_ENGINES = (
     "The model servers: requests in the batch and in the queue, cache in use, prompt tokens reused, and how long requests "
-    "took over the last 15 minutes, as percentiles and as a histogram from the fastest to the slowest."
+    "took over the last 15 minutes: percentiles that more than one request lies beyond, the slowest, and a histogram."
 )
 HELP_ALERTS = (
     "Raised alerts, then past ones. enter shows the activity around an alert: jobs, requests and changes. "
@@ -44,9 +45,11 @@ NO_ALERTS = "No alerts.\ne edits the rules."
 NO_PROCESSES = "Loading …"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
-_MARKS = {"server": "▣", "run": "▶", "job": "⛭", "app": "◆", "elsewhere": "?"}
+_MARKS = {"server": "▣", "run": "▶", "job": "▷", "app": "◆", "elsewhere": "?"}
 _ASCII_MARKS = {"server": "S", "run": "R", "job": "J", "app": "A", "elsewhere": "?"}
 _LEAST_TEXT = 16
+# Cells of what a row of latencies is called and of a figure; requests of which a distribution can be seen.
+_NAME, _FIGURE, _FEW = 17, 7, 8
 
 
 def experiment(record: ExperimentRecord) -> Line:
@@ -85,7 +88,7 @@ def bar(share: float | None, width: int, *, utf8: bool) -> tuple[str, str]:
 
 def number(value: float | None, unit: str = "", form: str = ",.0f") -> str:
     """A number with its unit; – where it is not known."""
-    return "–" if value is None else f"{value:{form}}{' ' if unit and unit != '%' else ''}{unit}"
+    return "–" if value is None else units.measured(f"{value:{form}}", unit)
 
 
 def process_mark(row: ProcessLoad, *, utf8: bool) -> str:
@@ -162,17 +165,35 @@ def _latency(window: Latency, width: int, model: str, *, utf8: bool) -> list[Lin
             (failed, "bad"),
         ]
     ]
-    bars = 12 if width >= 66 else 6 if width >= 56 else 0
     for kind, title in KINDS.items():
         sketch = window.sketches[kind]
         if not sketch.count:
             continue
+        figures = "  ".join(
+            f"{name} {_milliseconds(value):>{_FIGURE}}" for name, value in _figures(window, kind, width)
+        )
+        room = width - _NAME - len(figures)
+        # Of few there is no distribution to be seen.
+        bars = next((size for size in (12, 6) if room >= size + 2), 0) if sketch.count >= _FEW else 0
         shown = histogram([count for _, _, count in sketch.histogram(bars)], utf8=utf8) if bars else ""
-        shares = (50, 95, 99) if width >= 54 else (50, 95)
-        figures = "  ".join(f"p{p} {_milliseconds(window.percentile(kind, p / 100)):>7}" for p in shares)
-        bar = f"{shown:{bars}}  " if bars else ""
-        lines.append([(f"  {title:14} ", "muted"), (bar, "accent"), (figures, "plain")])
+        lines.append(
+            [(f"  {title:{_NAME - 3}} ", "muted"), (f"{shown:{bars}}  " if bars else "", "accent"), (figures, "plain")]
+        )
     return lines
+
+
+def _figures(window: Latency, kind: str, width: int) -> list[tuple[str, float | None]]:
+    """The percentiles that so many requests tell, where there is room for them, and the slowest; of few the two ends."""
+    if window.sketches[kind].count == 1:
+        return [("", window.percentile(kind, 1.0))]
+    known = {f"p{share}": window.known_percentile(kind, share / 100) for share in (50, 95, 99)}
+    told: list[tuple[str, float | None]] = [(name, value) for name, value in known.items() if value is not None]
+    told = told or [("least", window.percentile(kind, 0.0))]
+    if "p99" not in dict(told):
+        told.append(("most", window.percentile(kind, 1.0)))
+    while len(told) > 1 and _NAME + sum(len(name) + 1 + _FIGURE + 2 for name, _ in told) - 2 > width:
+        told.pop()
+    return told
 
 
 def histogram(counts: list[int], *, utf8: bool) -> str:

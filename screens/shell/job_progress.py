@@ -26,14 +26,18 @@ async def wait_for_job(services: Services, job: Job, told: Callable[[str], objec
     Raises:
         LlmopsError: ``job_failed``.
     """
+    app = None
     with suppress(NoActiveWorker):
-        if isinstance(app := get_current_worker().node.app, Shell):
+        if isinstance(found := get_current_worker().node.app, Shell):
+            app = found
             app.works_on()
     try:
         while not job.state.final:
             told(f"{job.title} {job.progress:.0%} {job.message}")
             await asyncio.sleep(_SECONDS)
             job = await asyncio.to_thread(services.jobs.store.get, job.id)
+            if app is not None:
+                app.show_jobs([job])
     finally:
         told("")  # whoever waits no longer must not go on telling how far it was
     if job.state != JobState.DONE:

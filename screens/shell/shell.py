@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import RenderableType
@@ -25,6 +26,7 @@ from screens.navigation import Destination, Navigation, kept_place
 from screens.services import Services
 from screens.shell.key_queue import KeyQueue, Typed
 from screens.shell.notices import Notice
+from screens.shell.running_jobs import RunningJobs
 from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
 from screens.shell.workspace_status import workspace_status
@@ -33,6 +35,7 @@ from screens.widgets.dialogs import ChoiceDialog
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
+    from llmops_tui.jobs.store import Job
     from llmops_tui.settings import Settings
     from screens.terminal import TerminalProfile
     from screens.widgets.pixel_canvas import PictureTerminal
@@ -49,6 +52,7 @@ class Shell(App[int]):
         profile: what the terminal can do.
         user_keymap: the user's own keys, by action id.
         status: what the status line tells.
+        running: the jobs at work, as whoever read them last knows them.
         navigation: the way to a thing on any screen, and back.
         keys: what was typed and is not delivered yet.
         last_input: when the last key or move of the mouse came, as :func:`time.monotonic` tells.
@@ -66,6 +70,7 @@ class Shell(App[int]):
         self.profile = profile
         self.user_keymap = keymap
         self.status = Status(workspace=services.workspace.name, workspace_status=workspace_status(services.workspace))
+        self.running = RunningJobs()
         self.navigation = Navigation(self)
         self.keys = KeyQueue(self, self._deliver_typed, keymap)
         self.unfinished = ""
@@ -185,6 +190,16 @@ class Shell(App[int]):
                 line.show(status)
             elif isinstance(line, TabLine):
                 line.show(status.badges)
+
+    def show_jobs(self, jobs: Iterable[Job], *, complete: bool = False) -> None:
+        """Jobs as somebody just read them to show how far they are: the status line tells the same of them.
+
+        With ``complete``, no other job is at work.
+        """
+        self.running.take(jobs, complete=complete)
+        status = replace(self.status, **self.running.told())
+        if status != self.status:
+            self.show_status(status)
 
     # ── what is asked ──
 

@@ -62,6 +62,14 @@ class StatusFeed:
                     # What is wrong with the workspace is told by whoever works on it.
                     with contextlib.suppress(LlmopsError):
                         seen = await asyncio.to_thread(self._fields, moment)
+                        # Read for this line, and not by the recorder: what stands on a screen may be newer than that.
+                        jobs = await asyncio.to_thread(self._app.services.jobs.store.unfinished)
+                        running = self._app.running
+                        running.take(jobs, complete=True)
+                        seen |= {
+                            **running.told(),
+                            "badges": self._counts.look(running.jobs, moment.ended, len(moment.alerts)),
+                        }
                         # Of now: a model chosen during the look stays chosen.
                         status = self._app.status
                         loaded = (status.model or "").partition("+")[0] in {
@@ -102,7 +110,6 @@ class StatusFeed:
         """Fields of the status at a moment."""
         from llmops_tui.workspace.notices import read_notices
 
-        running = moment.jobs
         notices = read_notices(self._app.services.workspace)
         self._tell_notices(notices)
         self._counts.seen(self._app.current_mode)
@@ -115,8 +122,5 @@ class StatusFeed:
             "cpu": self._cpu.add(moment.host.cpu),
             "gpu": self._gpu.add(gpu.utilisation if gpu else None),
             "gpu_memory": memory,
-            "jobs": len(running),
-            "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
             "notices": len(notices) + len(moment.alerts),
-            "badges": self._counts.look(running, moment.ended, len(moment.alerts)),
         }

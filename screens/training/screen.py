@@ -77,6 +77,7 @@ class TrainingScreen(LiveScreen):
     async def refresh_all(self, select: str = "") -> None:
         """Read runs and recipes; with ``select`` put the cursor on a run."""
         self.model = await asyncio.to_thread(read_all, self.services, self.model)
+        self.shell.show_jobs(run.own.job for run in self.model.runs if run.own is not None and run.own.job is not None)
         self.set_class(not self.model.runs, "-unused")
         facts = self.model.fingerprint()
         if facts != self._drawn or select:

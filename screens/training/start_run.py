@@ -26,7 +26,7 @@ async def plan_run(shell: Shell, recipe: Recipe, told: Callable[[str], object]) 
     arguments = {"recipe": recipe.model_dump(), "dry_run": True}
     job = await asyncio.to_thread(
         lambda: shell.services.jobs.start(
-            kind="plan", title=f"plan {recipe.name}", entry=PLAN_ENTRY, arguments=arguments
+            kind="plan", title=f"preflight {recipe.name}", entry=PLAN_ENTRY, arguments=arguments
         )
     )
     return await wait_for_job(shell.services, job, told)

@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
+from screens.widgets import units
 from screens.widgets.canvas import Canvas
 from screens.widgets.chart import LABEL, axis, axis_labels, short_number
 
@@ -157,9 +158,14 @@ class TimeChart(Widget, can_focus=True):
         parts: list[tuple[str, str] | str] = []
         for place, one in enumerate(self._series):
             known = one.curve.mean[np.isfinite(one.curve.mean)]
-            value = f" {short_number(float(known[-1]))} {one.unit}" if known.size else " –"
+            value = f" {units.measured(_newest(float(known[-1]), one.unit), one.unit)}" if known.size else " –"
             parts += [("━ " if self._utf8 else "- ", STYLES[place % len(STYLES)]), one.name, (value, "$muted"), "   "]
         return Content.assemble(*parts)
+
+
+def _newest(value: float, unit: str) -> str:
+    """A load in percent moves by more than a tenth from one second to the next."""
+    return f"{value:.0f}" if unit == "%" and value >= 1 else short_number(value)
 
 
 def time_labels(begin: float, end: float, columns: int) -> list[tuple[int, str]]:

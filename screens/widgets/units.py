@@ -43,6 +43,19 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h "
 
 
+def clock_time(seconds: float) -> str:
+    """A length of time as a clock has it, minutes and seconds or hours too: all rows of a column in one unit."""
+    minutes, left = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{left:02}" if seconds >= 0.5 or not seconds else "<0:01"
+    return f"{minutes // 60:,}:{minutes % 60:02}:{left:02}"
+
+
+def measured(figure: str, unit: str) -> str:
+    """A figure with its unit: percent stands at the figure, as everywhere here, and other units stand apart."""
+    return f"{figure}{'' if unit == '%' else ' '}{unit}" if unit else figure
+
+
 def moment(at: float, now: float | None = None) -> Part:
     """When something was: the time of today, or the day."""
     form = "%H:%M:%S" if (time.time() if now is None else now) - at < _DAY else "%d %b %H:%M"

@@ -85,6 +85,15 @@ def test_a_job_recorded_before_its_module_moved_can_be_resumed(recorded: str) ->
     assert _entry(recorded) is _entry(MOVED[recorded])
 
 
+def test_a_job_that_is_done_is_not_done_again(launcher: JobLauncher, workspace: Workspace) -> None:
+    done = launcher.store.add(kind="import", title="import a", spec={"entry": "", "arguments": {}})
+    launcher.store.update(done.id, state="done", progress=1.0, finished_at=1.0)
+    with pytest.raises(InputRefusedError, match="import a is done: nothing is left to resume") as refused:
+        launcher.resume(done.id)
+    assert refused.value.code == "job_done"
+    assert [job.id for job in launcher.store.all()] == [done.id]
+
+
 def test_a_cancelled_job_ends_and_can_be_resumed(launcher: JobLauncher, endless: Job) -> None:
     launcher.cancel(endless.id)
     stopped = ended(launcher, endless)

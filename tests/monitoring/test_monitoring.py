@@ -396,7 +396,7 @@ def test_alerts_are_told_kept_and_go_on_after_a_restart(workspace: Workspace, ev
     watch = Watch(workspace)
     for number in range(4):
         request(event_log, f"run_{number}", NOON, failed=True)
-    assert [alert.text for alert in watch.go(6).alerts] == ["errors: failed requests of m above 50 %, worst 100 %"]
+    assert [alert.text for alert in watch.go(6).alerts] == ["errors: failed requests of m above 50%, worst 100%"]
     assert [alert.cleared_at for alert in watch.told] == [None]
     watch.recorder.stop()
     again = Watch(workspace)

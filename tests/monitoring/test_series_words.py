@@ -15,9 +15,9 @@ BY_NAME = {rule.name: rule for rule in DEFAULT_RULES}
     [
         ("slow answers", "latency.support.base.first.p95", 6200.0,
             "first token of support.base, 95th percentile above 5 s, worst 6.2 s"),
-        ("failing requests", "errors.m", 0.25, "failed requests of m above 5 %, worst 25 %"),
+        ("failing requests", "errors.m", 0.25, "failed requests of m above 5%, worst 25%"),
         ("hot GPU", "gpu1.temperature", 91.0, "temperature of GPU 1 above 87 °C, worst 91 °C"),
-        ("full GPU memory", "gpu0.3.memory", 98.25, "memory in use of GPU 0 instance 3 above 97 %, worst 98.25 %"),
+        ("full GPU memory", "gpu0.3.memory", 98.25, "memory in use of GPU 0 instance 3 above 97%, worst 98.25%"),
         ("no space left", "host.disk_free", 2.5e8, "free space on the disk below 1 GB, worst 250 MB"),
         ("engine down", "engine.m.up", 0.0, "the engine of m is down"),
         ("failed job", "job.eval.failed", 2.0, "failed jobs of kind eval above 0, worst 2"),

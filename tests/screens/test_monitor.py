@@ -21,7 +21,7 @@ from llmops_tui.jobs.store import Job, JobSpec, JobState, JobStore
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.courses import last_look
 from llmops_tui.monitoring.engines import EngineLoad
-from llmops_tui.monitoring.overview import Overview, next_steps
+from llmops_tui.monitoring.overview import Flawed, Overview, next_steps
 from llmops_tui.monitoring.recorder import Recorder
 from llmops_tui.monitoring.rules import Rule, save_rules
 from llmops_tui.traces.feedback import give
@@ -383,7 +383,7 @@ async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: R
         services = pilot.app.services  # type: ignore[attr-defined]
         await until(pilot, lambda: services.alerts_told is not None)
         services.alerts_told(alerts)
-        await until(pilot, lambda: "failed requests of model-0 above 5 %" in notices(pilot))
+        await until(pilot, lambda: "failed requests of model-0 above 5%" in notices(pilot))
         assert "and 40 more: the monitor lists them" in notices(pilot)
         assert "errors.model-1" not in notices(pilot)
         services.alerts_told([replace(alert, cleared_at=2.0) for alert in alerts[:3]])
@@ -595,7 +595,7 @@ def test_steps_are_in_the_order_of_their_urgency() -> None:
     assert [step.screen for step in next_steps(Overview(), None)] == ["models", "datasets", "playground"]
     full = Overview(
         datasets=[("d@1", 5)],
-        problems=[("d@1", 3)],
+        problems=[Flawed("d@1", 3)],
         prompts=[("p", 1)],
         models=[("m", "gguf", 1, True)],
         queue=4,

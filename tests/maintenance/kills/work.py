@@ -354,7 +354,7 @@ def _refused() -> Iterator[list[str]]:
     except NotFoundError as error:
         found.append(error.message)
     except (InputRefusedError, LlmopsError) as error:
-        if error.code not in {"in_the_way", "job_running", "job_not_started", "run_removed"}:
+        if error.code not in {"in_the_way", "job_running", "job_done", "job_not_started", "run_removed"}:
             raise
         found.append(error.message)
 

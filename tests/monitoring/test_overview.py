@@ -1,0 +1,113 @@
+"""What the home screen is told of rows with problems, of runs without figures, and of the order of next steps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from llmops_tui.monitoring.latency import Latency
+from llmops_tui.monitoring.overview import Flawed, Overview, Unscored, next_steps, read_overview
+from llmops_tui.monitoring.sketch import LatencySketch
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+
+REPORT = {"version": "d@1", "sha256": "", "looked_at": 9, "of": 9, "clean": []}
+SUMMARY = {
+    "cached": 0, "oldest": None, "variations": [], "gaps": [], "agreement": None, "costs": {}, "of": 3,
+    "stopped_early": False, "overlap": {},
+}  # fmt: skip
+FIGURE = {
+    "low": None, "high": None, "n": 3, "unusable": 0, "method": "Wilson", "better": 1, "unit": "", "type": "exact",
+    "binary": True, "too_few": False, "needed": "",
+}  # fmt: skip
+
+
+def problem(rows: list[int], count: int | None = None) -> dict[str, Any]:
+    said = {
+        "kind": "empty",
+        "title": "",
+        "why": "",
+        "fix": "",
+        "example": None,
+        "examples": [],
+        "note": "",
+        "groups": [],
+    }
+    return {**said, "rows": len(rows) if count is None else count, "row_numbers": rows, "group_count": 0}
+
+
+def seen_with(
+    catalog: Catalog, event_log: EventLog, reports: dict[str, Any], runs: list[tuple[str, dict[str, Any]]]
+) -> Overview:
+    def fill(connection: Any) -> None:
+        for name, problems in reports.items():
+            connection.execute(
+                "INSERT INTO dataset_versions (id, dataset, number, sha256, kind, rows, rejected, columns, recipe, recipe_sha256, "
+                "note, size_bytes, created_at) VALUES (?, ?, 1, ?, 'chat', 9, 0, '[]', '{}', '', '', 9, 1)",
+                [name, name, name],
+            )
+            connection.execute(
+                "INSERT INTO dataset_reports (sha256, what, report, made_at) VALUES (?, 'checks', ?, 1)",
+                [name, json.dumps({**REPORT, "problems": problems})],
+            )
+        for at, (name, summary) in enumerate(runs):
+            connection.execute(
+                "INSERT INTO evaluation_runs (name, suite, suite_number, job, asked, summary, created_at, finished_at) "
+                "VALUES (?, 's', 1, 'j', '{}', ?, ?, ?)",
+                [name, json.dumps({**SUMMARY, **summary}), at, at],
+            )
+
+    catalog.write(fill)
+    return read_overview(catalog, event_log, [])
+
+
+def test_a_row_that_several_checks_found_is_one_row(catalog: Catalog, event_log: EventLog) -> None:
+    reports = {
+        "few": [problem([4])],
+        "many": [problem([1, 2, 3]), problem([3, 4]), problem([3, 4])],
+        "cut": [problem([1, 2], 7000), problem([5])],
+        "none": [],
+    }
+    seen = seen_with(catalog, event_log, reports, [])
+    # Those with the most rows are worth most.
+    assert seen.problems == [Flawed("cut@1", 7000, more=True), Flawed("many@1", 4), Flawed("few@1", 1)]
+    steps = [step.text for step in next_steps(seen, None) if step.screen == "datasets"]
+    assert steps[0] == "cut@1: at least 7,000 rows with problems that checks found"
+    assert steps[2] == "few@1: 1 row with problems that checks found"
+
+
+def test_a_run_without_figures_hides_neither_itself_nor_the_figures_of_the_one_before(
+    catalog: Catalog, event_log: EventLog
+) -> None:
+    def run(mean: float | None, errors: int = 0) -> dict[str, Any]:
+        return {"cases": 3, "answers": 3, "errors": errors, "metrics": {"exact": {**FIGURE, "mean": mean}}}
+
+    runs = [("s-1", run(0.2)), ("s-2", run(None, 3)), ("s-3", run(0.4)), ("s-4", run(None, 3))]
+    seen = seen_with(catalog, event_log, {}, runs)
+    (score,) = seen.scores
+    assert (score.run, score.mean, score.before) == ("s-3", 0.4, 0.2)
+    assert seen.unscored == [Unscored("s-4", "s", 3, 3)]
+    told = [step.text for step in next_steps(seen, None)]
+    assert "s-4 gave no figures for s: 3 of 3 answers failed" in told
+
+
+def test_where_no_run_gave_figures_it_is_not_said_that_there_is_none(catalog: Catalog, event_log: EventLog) -> None:
+    seen = seen_with(catalog, event_log, {}, [("s-1", {"cases": 1, "answers": 1, "errors": 0, "metrics": {}})])
+    assert (seen.scores, seen.unscored) == ([], [Unscored("s-1", "s", 1, 0)])
+    ready = Overview(prompts=[("p", 1)], models=[("m", "gguf", 1, True)], unscored=seen.unscored)
+    told = [step.text for step in next_steps(ready, None)]
+    assert "s-1 gave no figures for s: no case could be scored" in told
+    assert not any("No evaluations yet" in text for text in told)
+
+
+def test_a_percentile_is_told_where_more_than_one_request_lies_beyond_it() -> None:
+    def known(requests: int) -> list[int]:
+        sketches = {kind: LatencySketch() for kind in ("first", "token", "total")}
+        for at in range(requests):
+            sketches["total"].add(10.0 + at)
+        window = Latency("m", 15, requests, 0, 0, sketches)
+        return [share for share in (50, 95, 99) if window.known_percentile("total", share / 100) is not None]
+
+    assert [known(n) for n in (0, 1, 2, 3, 20, 21, 100, 101)] == [
+        [], [], [], [50], [50], [50, 95], [50, 95], [50, 95, 99],
+    ]  # fmt: skip
