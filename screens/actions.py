@@ -211,7 +211,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluation.plan", "B,alt+b", "Before", "Show what a run of the suite could find, what it takes, and which cases the model knows.", pane="suites"),
     Action("evaluation.mark", "space,ctrl+t", "Baseline", "Compare other runs with this one.", show=True, pane="runs"),
     Action("evaluation.detail", "w,f12", "Next view", "The next kind of figures.", show=True, pane="figures"),
-    Action("evaluation.narrow", "f,f6", "Cases", "All cases, those that got worse, or those that got better.", show=True, pane="cases"),
+    Action("evaluation.narrow", "f,f6", "Filter cases", "All cases, those that got worse, or those that got better.", show=True, pane="cases"),
     Action("evaluation.metric", "s,f3", "Metric", "Order the cases by the next metric."),
     Action("evaluation.columns", "C,alt+w", "Columns", "Show the marked runs of a suite side by side, or all its columns, cases on which they disagree first.", pane="runs"),
     Action("evaluation.try_case", "o,f4", "Playground", "Open the case under the cursor in the playground, with the prompt, values and model of the run.", pane="cases"),

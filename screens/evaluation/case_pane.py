@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.widgets import Static
 
 from screens.evaluation import case_rendering, rendering
@@ -24,10 +25,11 @@ class CasePane(Pane):
     def compose(self) -> ComposeResult:
         """The text."""
         with TextScroll(id="case-scroll"):
-            yield Static("", id="case-text", markup=False)
+            yield Static(Content.styled(rendering.NO_CASE, "$muted"), id="case-text", markup=False)
 
     def show(self, result: Result | None, before: Result | None) -> None:
-        """Show an answer, and the baseline's where there is one; nothing without a case."""
-        content = case_rendering.case_content(result, before) if result is not None else ""
+        """Show an answer, and the baseline's where there is one; without a case what will stand here."""
+        none = Content.styled(rendering.NO_CASE, "$muted")
+        content = case_rendering.case_content(result, before) if result is not None else none
         self.query_one("#case-text", Static).update(content)
         self.query_one("#case-scroll", TextScroll).scroll_home(animate=False)

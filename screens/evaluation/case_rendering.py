@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Pair
 
 _SHOWN = 300
+# Cells that a text needs to say anything; where that is too much for all of them, the last are left out.
+_READABLE = 24
 
 
 def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
@@ -43,8 +45,8 @@ def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
         ),
         Column("change", change, _change),
         _expected(),
-        Column("candidate", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=12),
-        Column("baseline", lambda row: (safe_line(said(_baseline(row)), _SHOWN), "muted"), share=3, least=12),
+        Column("candidate", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=_READABLE),
+        Column("baseline", _before, share=3, least=_READABLE, rank=3),
         _why(metric),
         *_slices(),
     ]
@@ -69,7 +71,7 @@ def result_columns(metric: str) -> list[Column[Pair | Result]]:
         Column("case", place, lambda row: _candidate(row).case.index, right=True),
         Column(metric or "score", shown, value, right=True, most=16),
         _expected(),
-        Column("answer", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=14),
+        Column("answer", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=_READABLE),
         _why(metric),
         Column("took", lambda row: units.whole(_candidate(row).answer.total_ms), lambda row: _candidate(row).answer.total_ms,
             unit="ms", right=True, falling=True, spare=True, rank=5),
@@ -94,15 +96,25 @@ def _expected() -> Column[Pair | Result]:
         case = _candidate(row).case
         return safe_line(case.expected_text, _SHOWN) if case.expected is not None else "–", "muted"
 
-    return Column("expected", shown, share=2, least=10, spare=True, rank=2)
+    return Column("expected", shown, share=3, least=_READABLE, spare=True, rank=2)
+
+
+def _before(row: Pair | Result) -> Part:
+    """What the baseline answered; where it is the same, that is quicker to read than the text once more."""
+    before = said(_baseline(row))
+    return ("the same" if before == said(_candidate(row)) else safe_line(before, _SHOWN)), "muted"
 
 
 def _why(metric: str) -> Column[Pair | Result]:
     def shown(row: Pair | Result) -> Part:
         score = _candidate(row).scores.get(metric)
-        return (safe_line(score.reason, _SHOWN) if score is not None else ""), "muted"
+        reason = score.reason if score is not None else ""
+        answer = said(_candidate(row))
+        # "ANSWER is not EXPECTED", each shortened, says what stands beside it.
+        repeats = answer and reason.startswith(answer[:_READABLE])
+        return ("" if repeats else safe_line(reason, _SHOWN)), "muted"
 
-    return Column("why", shown, share=2, least=10, spare=True, rank=3)
+    return Column("why", shown, share=2, least=_READABLE - 6, spare=True, rank=4)
 
 
 def _slices() -> list[Column[Pair | Result]]:

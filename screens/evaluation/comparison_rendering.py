@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from llmops_tui.evaluation.comparison import points
 from llmops_tui.safe_text import safe_line
-from screens.evaluation.rendering import COSTS, number, overlap_told
-from screens.widgets.line_list import cell
+from screens.evaluation.digits import SHARE, fixed, interval, places
+from screens.evaluation.rendering import COSTS, overlap_told
+from screens.widgets.columns import fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from llmops_tui.evaluation.comparison import Comparison, Difference
 
+_LONGEST = 14
+# Columns of the table by their places: texts; and what belongs to the column before.
+_LEFT, _CLOSE = {0, 5}, {4, 5, 8, 9}
 _VERDICTS = {"better": "$success", "worse": "$error", "unclear": "$muted", "differs": "$warning"}
 
 
@@ -27,9 +32,7 @@ def comparison(found: Comparison, *, utf8: bool) -> Content:
     parts += [(f"note: {safe_line(note, 300)}\n", "$warning") for note in found.comparable.notes]
     if found.comparable.refused:
         return Content.assemble(*parts)
-    parts.append((f"{'':13}{'before':>6} {'after':>6}  {'difference, 95 %':<23}{'p':>5} cases\n", "$muted"))
-    for d in found.differences:
-        parts += _difference(d, chosen=d.name == found.metric, utf8=utf8)
+    parts += _table(found, utf8=utf8)
     parts += _unclear(found.differences)
     parts += overlap_told(found.candidate.summary or {})
     return Content.assemble(*parts)
@@ -59,18 +62,55 @@ def _unit(d: Difference) -> str:
     return "pt" if d.share else "" if d.unit.startswith("tokens") else d.unit
 
 
-def _difference(d: Difference, *, chosen: bool, utf8: bool) -> list[Any]:
-    p = d.p_holm if d.p_holm is not None else d.p
-    told = "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
+def _table(found: Comparison, *, utf8: bool) -> list[Any]:
+    """A line for each metric; each column is as wide as its widest text."""
     up, down = ("▲", "▼") if utf8 else ("+", "-")
-    i = d.interval
-    change = f"{points(i.value, share=d.share)} [{points(i.low, share=d.share)}, {points(i.high, share=d.share)}]"
+    heads = ["metric", "before", "after", "change", "95 % interval", "", "p", "", "cases", ""]
+    lines = [_texts(d, up, down) for d in found.differences]
+    widths = [max(cell_len(texts[place]) for texts in (heads, *lines)) for place in range(len(heads))]
+    parts: list[Any] = [(_joined(heads, widths, 0, len(heads)) + "\n", "$muted")]
+    for d, texts in zip(found.differences, lines, strict=True):
+        chosen = d.name == found.metric
+        parts += [
+            (_joined(texts, widths, 0, 1), "bold" if chosen else "$muted" if d.name in COSTS else ""),
+            _joined(texts, widths, 1, 3),
+            (_joined(texts, widths, 3, 6), _VERDICTS[d.verdict]),
+            (_joined(texts, widths, 6, 7), "$muted"),
+            (_joined(texts, widths, 7, 8), "$success"),
+            (_joined(texts, widths, 8, 9), "$muted"),
+            (_joined(texts, widths, 9, 10) + "\n", "$error"),
+        ]
+    return parts
+
+
+def _joined(texts: Sequence[str], widths: Sequence[int], begin: int, end: int) -> str:
+    """Some columns of a line: the name and the unit at the left of theirs, figures at the right; the gap before each."""
+    shown = []
+    for place in range(begin, end):
+        filled = fit(texts[place], widths[place], right=place not in _LEFT)
+        shown.append(filled if place == 0 else f"{' ' * _gap(place)}{filled}")
+    return "".join(shown)
+
+
+def _gap(place: int) -> int:
+    return 1 if place in _CLOSE else 2
+
+
+def _texts(d: Difference, up: str, down: str) -> list[str]:
+    p = d.p_holm if d.p_holm is not None else d.p
+    scale = 100 if d.share else 1
+    value, low, high = (end * scale for end in (d.interval.value, d.interval.low, d.interval.high))
+    # A difference is known more closely than what it is between, and has digits of its own.
+    own, apart = SHARE if d.share else places(d.baseline, d.candidate), places(value, low, high)
     return [
-        (f"{cell(safe_line(d.name), 12)} ", "bold" if chosen else "$muted" if d.name in COSTS else ""),
-        f"{number(d.baseline):>6} {number(d.candidate):>6}  ",
-        (f"{change} {_unit(d)}".ljust(23), _VERDICTS[d.verdict]),
-        (f"{told:>5} ", "$muted"),
-        (f"{up}{d.wins:,} ", "$success"),
-        (f"={d.ties:,} ", "$muted"),
-        (f"{down}{d.losses:,}\n", "$error"),
+        fit(safe_line(d.name), min(_LONGEST, cell_len(safe_line(d.name)))),
+        fixed(d.baseline, own),
+        fixed(d.candidate, own),
+        fixed(value, apart, signed=True),
+        interval(low, high, apart, signed=True),
+        _unit(d),
+        "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}",
+        f"{up}{d.wins:,}",
+        f"={d.ties:,}",
+        f"{down}{d.losses:,}",
     ]

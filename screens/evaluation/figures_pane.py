@@ -1,4 +1,4 @@
-"""The figures of a run, alone or against its baseline, one kind at a time; or a suite as its file."""
+"""The figures of a run, alone or against its baseline, one kind at a time; or a suite, in words or as its file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from screens.evaluation.grade_runs import grade_runs, vote_between
 from screens.evaluation.judge_runs import judge_runs
 from screens.evaluation.messages import Changed
 from screens.evaluation.model import EvaluationModel, KeptSuite, Opened, pareto
+from screens.evaluation.suite_rendering import suite_content
 from screens.navigation import ModelInPlayground, PromptPlace
 from screens.shell.pane import Pane
 from screens.widgets.motions import TextScroll
@@ -33,6 +34,9 @@ class FiguresPane(Pane):
     def __init__(self) -> None:
         super().__init__(title="Figures", jump_key="i", id="evaluation-figures", help_text=rendering.HELP_FIGURES)
         self._view = 0
+        # The suite that is shown instead of a run.
+        self._suite: KeptSuite | None = None
+        self._as_file = False
         self._opened: Opened | None = None
         self._state: EvalState | None = None
         self._model = EvaluationModel()
@@ -52,13 +56,15 @@ class FiguresPane(Pane):
         self._draw()
 
     def show_suite(self, kept: KeptSuite | None) -> None:
-        """Show a suite as its file; nothing changes where there is none."""
+        """Say what a suite is; nothing changes where there is none."""
         if kept is not None:
-            self.set_title("Suite", safe_line(kept.ref))
-            self._text.update(Content(safe_text(kept.suite.to_yaml())))
+            self._suite = kept
+            self.set_title("Suite", safe_line(kept.ref) + (" · its file" if self._as_file else ""))
+            self._text.update(Content(safe_text(kept.suite.to_yaml())) if self._as_file else suite_content(kept))
 
     def show_plan(self, plan: PlanRecord) -> None:
         """Show what is known before a run."""
+        self._suite = None
         self.set_title("Before the run", f"{safe_line(plan['suite'])} on {safe_line(plan['model'])}")
         self._text.update(Content(safe_text(plan_text(plan))))
 
@@ -102,15 +108,20 @@ class FiguresPane(Pane):
         note = ""
         if opened is not None:
             note = opened.run.name if opened.baseline is None else f"{opened.run.name} against {opened.baseline.name}"
+        self._suite = None
         self.set_title(title, note)
         self._text.update(content)
 
     # ── actions ──
 
     def action_detail(self) -> None:
-        """The next kind of figures."""
-        self._view += 1
-        self._draw()
+        """The next kind of figures; of a suite that is shown its file, or again what it says."""
+        if self._suite is not None:
+            self._as_file = not self._as_file
+            self.show_suite(self._suite)
+        else:
+            self._view += 1
+            self._draw()
 
     def action_gate(self) -> None:
         """Hold the run to its suite's rules."""

@@ -20,11 +20,15 @@ _SHELVED = 3
 
 @dataclass(frozen=True)
 class KeptSuite:
-    """A suite in the list; one that bundled and was not run yet has no version."""
+    """A suite in the list; one that bundled and was not run yet has no version.
+
+    ``rows`` are those of the dataset version that its cases are from; none where they are from elsewhere.
+    """
 
     ref: str
     suite: Suite
     kept: bool
+    rows: int | None = None
 
 
 @dataclass
@@ -76,8 +80,10 @@ def read_lists(services: Services, before: EvaluationModel) -> EvaluationModel:
     else:
         runs = store.all()
         newest: dict[str, KeptSuite] = {}
+        rows = {version.ref: version.rows for log in services.datasets.logs().values() for version in log}
         for version in store.suites():
-            newest.setdefault(version.suite.name, KeptSuite(version.ref, version.suite, kept=True))
+            of = rows.get(version.suite.cases) if isinstance(version.suite.cases, str) else None
+            newest.setdefault(version.suite.name, KeptSuite(version.ref, version.suite, kept=True, rows=of))
         suites = [*newest.values(), *(KeptSuite(n, s, kept=False) for n, s in shipped().items() if n not in newest)]
     return EvaluationModel(store.states(runs), suites, (stamp, runs))
 

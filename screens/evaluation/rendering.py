@@ -12,6 +12,8 @@ from llmops_tui.evaluation.kept_summary import cache_told
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
+from screens.evaluation.digits import SHARE, fixed, interval, places
+from screens.evaluation.suite_rendering import case_count, source
 from screens.widgets import units
 from screens.widgets.chart import short_number
 from screens.widgets.columns import Column, Part
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 NO_RUNS = "No runs yet.\nF5 runs the suite below."
 NO_SUITES = "No suites yet.\nn writes one."
 NO_CASES = "Choose a run to show its cases.\nspace on another run makes that the baseline."
+NO_CASE = "The case under the cursor is shown here: its input, what was expected, and the answers."
 NO_RESULTS = "The run has no answers yet.\nCases appear as they are answered."
 NONE_LEFT = {
     "worse": "No case got worse.\nf shows those that got better.", "wrong": "No case is wrong.\nf shows those that are right.",
@@ -34,12 +37,13 @@ HELP_RUNS = (
     "C shows the marked runs, or all columns of the suite, side by side."
 )
 HELP_SUITES = (
-    "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it. "
+    "The newest version of each suite, then the bundled ones. F5 runs one, n writes one, e edits it, w shows its file. "
     "O runs a task of lm-eval or Inspect on a model, which becomes a suite."
 )
 HELP_FIGURES = (
     "Each metric with its 95 % interval. In a comparison: the paired difference, its p-value, and the smallest "
-    "difference that this number of cases could detect. w: slices, classes, variations, quality against cost, manifest, card."
+    "difference that this number of cases could detect; ▲ are cases that got better, ▼ worse. "
+    "w: slices, classes, variations, quality against cost, manifest, card."
 )
 HELP_CASES = "Regressions first. f filters, s orders by another metric, o opens the case in the playground."
 HELP_CASE = "The input and the expected answer, both answers with their differences, and the reasons of the scores."
@@ -64,21 +68,17 @@ def _first(state: EvalState) -> tuple[str, float | None]:
 
 
 RUN_COLUMNS: list[Column[EvalState]] = [
-    Column("run", lambda state: safe_line(state.run.name, 200), share=2, least=10, names=True),
+    Column("run", lambda state: safe_line(state.run.name, 200), share=2, least=8, names=True),
     Column("state", _state, rank=1, most=16),
-    Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=6, most=14),
+    Column("model · prompt", lambda state: (safe_line(state.run.column, 200), "muted"), share=3, least=26, rank=4, names=True),
+    Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=3, most=14),
     Column("mean", lambda state: score(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=2,
         least=5),
-    Column("asked", lambda state: (safe_line(state.run.column, 200), "muted"), share=3, least=10, rank=3, names=True),
     Column("cases", lambda state: units.whole(state.run.summary["cases"] if state.run.summary is not None else None),
         lambda state: state.run.summary["cases"] if state.run.summary is not None else None, right=True, falling=True, rank=5),
     Column("began", lambda state: units.moment(state.run.created_at), lambda state: state.run.created_at, falling=True, rank=7),
-    Column("suite", lambda state: (safe_line(state.run.suite, 200), "muted"), rank=8, chosen=False, names=True),
+    Column("suite", lambda state: (safe_line(state.run.suite, 200), "muted"), rank=8, names=True),
 ]  # fmt: skip
-
-
-def _cases(kept: KeptSuite) -> str:
-    return kept.suite.cases if isinstance(kept.suite.cases, str) else counted(len(kept.suite.cases), "case")
 
 
 def _metrics(kept: KeptSuite) -> Part:
@@ -88,8 +88,9 @@ def _metrics(kept: KeptSuite) -> Part:
 
 SUITE_COLUMNS: list[Column[KeptSuite]] = [
     Column("suite", lambda kept: (safe_line(kept.ref, 200), "plain" if kept.kept else "muted"), share=4, least=16, names=True),
-    Column("cases", lambda kept: (safe_line(_cases(kept), 40), "muted"), rank=1),
-    Column("metrics", _metrics, share=1, least=8, rank=2),
+    Column("cases", lambda kept: units.whole(case_count(kept)), case_count, right=True, falling=True, rank=1),
+    Column("from", lambda kept: (safe_line(source(kept), 60), "muted"), rank=2),
+    Column("metrics", _metrics, share=1, least=12, rank=3),
 ]  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def number(value: float | None) -> str:
 
 def score(value: float | None) -> str:
     """A mean of a table: a share with the same digits in each row."""
-    return f"{value:.3f}" if value is not None and abs(value) <= 1 else number(value)
+    return fixed(value, SHARE) if value is not None and abs(value) <= 1 else number(value)
 
 
 def ends(low: float | None, high: float | None) -> str:
@@ -154,7 +155,7 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
             ]
             continue
         told = _interval(f)
-        parts += [(f"{score(mean) if _is_share(f) else number(mean):>8}", "bold"), told]
+        parts += [(f"{fixed(mean, _places(f)):>8}", "bold"), told]
         parts += [(f"{f['unit']:{beside - len(told)}} n {f['n']:>{digits},}", "$muted")]
         if _is_share(f) and low is not None and high is not None:
             parts += ["  ", (bar(mean, low, high, utf8=utf8), "$accent")]
@@ -179,7 +180,11 @@ def _interval(figure: Figure) -> str:
     low, high = figure["low"], figure["high"]
     if low is None or high is None:
         return " "
-    return f" [{score(low)}, {score(high)}] " if _is_share(figure) else f" {ends(low, high)} "
+    return f" {interval(low, high, _places(figure))} "
+
+
+def _places(figure: Figure) -> int:
+    return SHARE if _is_share(figure) else places(figure["mean"])
 
 
 def _headline(summary: RunSummary) -> Content:
@@ -224,7 +229,8 @@ def _facts(figure: Figure) -> list[Any]:
     if "weighted" in facts:
         return [(f"  the pass rate by test; weighted score {number(facts['weighted'])} on average\n", "$muted")]
     if "p95" in facts:
-        return [(f"  p50 {number(facts['p50'])}  p95 {number(facts['p95'])}  p99 {number(facts['p99'])}\n", "$muted")]
+        quantiles = "  ".join(f"{name} {fixed(facts[name], _places(figure))}" for name in ("p50", "p95", "p99"))
+        return [(f"  {quantiles}\n", "$muted")]
     return []
 
 

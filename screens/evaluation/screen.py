@@ -139,7 +139,7 @@ class EvaluationScreen(LiveScreen):
         self.query_one(CasePane).show(event.result, event.before)
 
     def on_descendant_focus(self) -> None:
-        """The figures follow the list that has the focus: a suite is shown as its file."""
+        """The figures follow the list that has the focus."""
         pane = self.focused_panel()
         if isinstance(pane, SuitesPane):
             self._figures.show_suite(pane.suite)

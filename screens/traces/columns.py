@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from screens.widgets import units
 from screens.widgets.columns import Column, Part
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 300
 _ENDS = {"error": "bad", "cancelled": "warn", "length": "warn"}
-_STATES = {"stop": "done", "error": "failed", "length": "cut off", "tool_calls": "tool call"}
+# What ended as it should says nothing, as nearly all do.
+_STATES = {"stop": "", "error": "failed", "length": "cut off", "tool_calls": "tool call"}
 
 
 def trace_columns(*, utf8: bool) -> list[Column[TraceLine]]:
@@ -31,12 +33,12 @@ def trace_columns(*, utf8: bool) -> list[Column[TraceLine]]:
 
     return [
         Column("time", lambda line: units.moment(line.started_at), falling=True, least=8, rank=1),
-        Column("state", _state, rank=5, least=6),
+        Column("state", _state, spare=True, rank=3),
         Column("said", said, spare=True, rank=8, falling=True),
         Column("prompt", _prompt, rank=6, most=20, names=True),
-        Column("model", lambda line: safe_line(line.model, 200), rank=9, most=22, names=True),
-        Column("question", lambda line: (safe_line(line.question or "", _SHOWN), "muted"), share=2, least=14, rank=4),
-        Column("answer", _answer, share=3, least=16),
+        Column("model", lambda line: safe_line(line.model, 200), rank=5, most=20, names=True),
+        Column("question", lambda line: (safe_line(line.question or "", _SHOWN), "muted"), share=2, least=12, rank=4),
+        Column("answer", _answer, share=3, least=14),
         Column("took", lambda line: units.whole(line.total_ms), unit="ms", right=True, falling=True),
         Column("first", lambda line: units.whole(line.ttft_ms), unit="ms", right=True, falling=True, spare=True, rank=11),
         Column("tokens", lambda line: units.whole(line.completion_tokens), right=True, falling=True, spare=True, rank=10),
@@ -61,17 +63,20 @@ def _answer(line: TraceLine) -> Part:
 
 def times_of(times: TraceTimes, width: int, rows: int, *, utf8: bool) -> Content:
     """How long the traces took: bars from the fastest to the slowest, each bar of the same factor; percentiles beside."""
-    bars, least, most = times.histogram(max(8, min(48, width - 52)))
+    bars, least, most = times.histogram(max(8, min(48, width - (58 if rows > 1 else 78))))
     if not bars:
         return Content("")
     drawn = sparkline([float(bar) for bar in bars], len(bars), rows, utf8=utf8, from_zero=True)
     low, high = units.duration(least / 1000).strip(), units.duration(most / 1000).strip()
-    percentiles = "  ".join(
-        f"p{share} {units.duration(times.quantile(share / 100) / 1000).strip()}" for share in (50, 95, 99)
-    )
+    # Of few requests a percentile is the slowest of them.
+    known = [share for share in (50, 95, 99) if times.count * (100 - share) >= 100]
+    percentiles = "  ".join(f"p{share} {units.duration(times.quantile(share / 100) / 1000).strip()}" for share in known)
+    told = f"time of {counted(times.count, 'request')}"
     parts: list[tuple[str, str] | str] = []
     for row, line in enumerate(drawn):
         last = row == len(drawn) - 1
         parts += [(f"{low if last else '':>8} ", "$muted"), (line, "$accent")]
-        parts += [(f" {high}", "$muted"), f"   {percentiles}"] if last else ["\n"]
+        beside = f"   {told if row == 0 else ''}"
+        parts += [(f" {high}" if last else " " * (1 + len(high)), "$muted"), (beside, "$muted")]
+        parts += [f"{'  ' if row == 0 else ''}{percentiles}" if last else "\n"]
     return Content.assemble(*parts)

@@ -58,17 +58,16 @@ def waterfall(trace: Trace, *, utf8: bool) -> Content:
 
 
 def in_one_line(trace: Trace, *, utf8: bool) -> Content:
-    """The stages as one short bar, and their times below it."""
+    """The stages as one short bar, and below it the time of each, a line for each: a number is not torn from its unit."""
     found = stages(trace)
     total = sum(ms for _, ms, _ in found)
     if total <= 0:
         return Content("")
     marks = "░▒█" if utf8 else ".:#"
-    parts: list[tuple[str, str] | str] = []
-    for place, (_, ms, _) in enumerate(found):
-        last = place == len(found) - 1
-        parts.append(
-            ((marks[0] if place == 0 else marks[2] if last else marks[1]) * max(1, round(ms / total * 32)), "$accent")
-        )
-    told = " · ".join(f"{name} {units.duration(ms / 1000).strip()}" for name, ms, _ in found)
-    return Content.assemble(*parts, (f"\n{told}\n\n", "$muted"))
+    bar: list[tuple[str, str] | str] = []
+    below: list[tuple[str, str] | str] = []
+    for place, (name, ms, _) in enumerate(found):
+        mark = marks[0] if place == 0 else marks[2] if place == len(found) - 1 else marks[1]
+        bar.append((mark * max(1, round(ms / total * 32)), "$accent"))
+        below += [(f"\n{mark} ", "$accent"), (f"{name} {units.duration(ms / 1000).strip()}", "$muted")]
+    return Content.assemble(*bar, *below, "\n\n")

@@ -285,7 +285,9 @@ async def test_a_pane_has_room_for_all_that_its_empty_table_says(open_app: OpenA
 def test_a_run_has_its_state_in_every_width(width: int) -> None:
     from screens.evaluation.rendering import RUN_COLUMNS
 
-    run = SimpleNamespace(name="triage-support-base-12", summary=None, column="triage@3 support-base", created_at=0.0)
+    run = SimpleNamespace(
+        name="triage-support-base-12", summary=None, column="triage@3 support-base", created_at=0.0, suite="triage@1"
+    )
     job = SimpleNamespace(message="120 of 300 · 4 min", progress=0.4)
     states: list[Any] = [
         SimpleNamespace(run=run, state="done", job=None), SimpleNamespace(run=run, state="running", job=job),

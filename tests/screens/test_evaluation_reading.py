@@ -1,0 +1,148 @@
+"""What the evaluation screen gives to read: runs by model and metric, figures in like digits, cases and suites in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from llmops_tui.evaluation.comparison import Difference
+from llmops_tui.evaluation.metrics.base import Answer, Score
+from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.statistics.bootstrap import Interval
+from llmops_tui.evaluation.suite import check_suite
+from llmops_tui.workspace.layout import Workspace
+from screens.evaluation import case_rendering, comparison_rendering
+from screens.evaluation.digits import fixed, interval, places
+from screens.evaluation.model import KeptSuite
+from screens.evaluation.suite_rendering import case_count, source, suite_content
+from screens.widgets.columns import ColumnPlan
+from screens.widgets.table import Table
+from tests.evaluation.conftest import case
+from tests.fakes import start_no_processes
+from tests.screens.conftest import OpenApp, settle, until
+from tests.screens.test_evaluation import open_evaluation, pretend, text
+
+
+@pytest.fixture(autouse=True)
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    start_no_processes(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [((0.1, -0.0868, 0.284), 3), ((-28.1, -31.9, -24.2), 1), ((808.0, 904.0), 0), ((0.0, None), 0), ((0.00021,), 6)],
+)
+def test_figures_that_are_read_together_have_like_digits(values: tuple[float | None, ...], decimals: int) -> None:
+    assert places(*values) == decimals
+
+
+def test_what_is_rounded_to_nothing_has_no_sign() -> None:
+    assert [fixed(value, 1, signed=True) for value in (-0.04, 0.0, 0.04, -0.06, 1234.5)] == [
+        "0.0", "0.0", "0.0", "-0.1", "+1,234.5",
+    ]  # fmt: skip
+    assert fixed(None, 2) == fixed(float("inf"), 2) == "–"
+    assert interval(-0.0868, 0.284, 3, signed=True) == "[-0.087, +0.284]"
+    assert interval(float("-inf"), 1.0, 2) == ""
+
+
+def _difference(name: str, before: float, after: float, ends: tuple[float, float], **rest: Any) -> Difference:
+    between = Interval(after - before, *ends, level=0.95, method="t")
+    given = {"unit": "", "share": False, "better": 1} | rest
+    return Difference(name, before, after, between, 0.2, 0.2, "t", 14, 280, 6, 300, 0.2, **given)
+
+
+def test_columns_of_a_comparison_stand_apart_and_below_each_other() -> None:
+    rows = [
+        _difference("exact", 0.0, 0.0, (-0.0126, 0.0126), share=True),
+        _difference("latency", 78.2, 50.1, (-31.9, -24.2), unit="ms"),
+        _difference("tokens", 16.2, 16.3, (-0.0868, 0.284)),
+    ]
+    found: Any = SimpleNamespace(differences=rows, metric="exact")
+    lines = "".join(
+        part if isinstance(part, str) else part[0] for part in comparison_rendering._table(found, utf8=True)
+    )
+    head, exact, latency, tokens = lines.splitlines()
+    assert exact.split() == ["exact", "0.000", "0.000", "0.00", "[-1.26,", "+1.26]", "pt", "0.200", "▲14", "=280", "▼6"]
+    assert "-28.1   [-31.9, -24.2] ms  0.200" in latency
+    assert "[-0.087, +0.284]" in tokens
+    assert {line.index("▲14") for line in (exact, latency, tokens)} == {head.index("cases") - 4}
+    assert {len(line) for line in (head, exact, latency, tokens)} == {len(head)}
+    # Narrow panes have no more than this.
+    assert len(head) <= 74
+
+
+@pytest.mark.parametrize(("width", "names"), [(74, ["case", "change", "expected", "candidate"]),
+    (116, ["case", "change", "expected", "candidate", "baseline"])])  # fmt: skip
+def test_texts_of_cases_are_readable_or_left_out(width: int, names: list[str]) -> None:
+    def result(answer: str) -> Result:
+        one = replace(case(0), expected="I will ask the carrier about the heater right now, and call you back")
+        score = Score(0.0, f"{answer} is not what was expected")
+        return Result(one, 0, Answer(text=answer, total_ms=3.0), {"exact": score})
+
+    pair: Any = SimpleNamespace(
+        candidate=result("You can swap it. " * 4), baseline=result("You can keep it. " * 4), change=0
+    )
+    same: Any = SimpleNamespace(candidate=pair.candidate, baseline=pair.candidate, change=0)
+    columns = [column for column in case_rendering.pair_columns("exact", utf8=True) if column.chosen]
+    plan = ColumnPlan(columns, [pair, same], "", width, 2)
+    assert [name for name, _ in plan.widths] == names
+    assert all(cells >= 24 for name, cells in plan.widths if name not in {"case", "change"})
+    # What repeats the answer is no reason, and what repeats the candidate is no second text.
+    assert next(column for column in columns if column.name == "why").part(pair)[0] == ""
+    assert next(column for column in columns if column.name == "baseline").part(same)[0] == "the same"
+
+
+def _head(pilot: Pilot[int]) -> set[str]:
+    return {name for name, _ in pilot.app.screen.query_one("#eval-run-list", Table)._planned().widths}
+
+
+async def test_the_list_of_runs_says_which_model_and_metric_in_every_size(open_app: OpenApp, sample: Workspace) -> None:
+    pretend(sample, [1.0, 0.0])
+    shown = {}
+    async with open_app(size=(80, 24)) as pilot:
+        await open_evaluation(pilot)
+        await pilot.press("f9", "r")
+        await settle(pilot)
+        for size in ((80, 24), (120, 40), (200, 50)):
+            await pilot.resize_terminal(*size)
+            await settle(pilot)
+            shown[size] = _head(pilot)
+    assert all({"run", "state", "model · prompt", "metric", "mean", "cases"} <= names for names in shown.values())
+
+
+async def test_a_suite_is_told_in_words_and_shown_as_its_file_by_a_key(open_app: OpenApp, sample: Workspace) -> None:
+    async with open_app() as pilot:
+        await open_evaluation(pilot)
+        screen = pilot.app.screen
+        assert "its input, what was expected" in text(pilot, "#case-text")
+        await pilot.press("f9", "s")
+        await until(pilot, lambda: "300 cases from triage-test@1" in text(pilot, "#figures-text"))
+        assert "exact not worse than baseline" in text(pilot, "#figures-text")
+        await pilot.press("w")
+        await until(pilot, lambda: "cases: triage-test@1" in text(pilot, "#figures-text"))
+        assert "its file" in str(screen.query_one("#evaluation-figures").border_title)
+        await pilot.press("w")
+        await until(pilot, lambda: "300 cases from triage-test@1" in text(pilot, "#figures-text"))
+
+
+def test_each_field_of_a_suite_is_told() -> None:
+    body = {
+        "cases": [{"message": "hi", "expected": "yes"}] * 4, "limit": 2, "seed": 7, "prompt": ["a@1", "b@2"], "repeats": 3,
+        "metrics": [{"type": "exact", "name": "same", "strip": False}], "models": ["small"], "description": "Greets.",
+    }  # fmt: skip
+    kept = KeptSuite("polite@1", check_suite(body, "polite"), kept=True)
+    told = str(suite_content(kept))
+    for part in ("Greets.", "2 cases written in the suite, 2 drawn with seed 7", "prompt a@1, b@2", "same: type exact, strip no",
+                 "repeats         3", "models          small", "none: t has nothing", "message hi, expected yes"):  # fmt: skip
+        assert part in told
+    assert (case_count(kept), source(kept)) == (2, "its file")
+    of_data = KeptSuite(
+        "triage", check_suite({"cases": "tickets@2", "metrics": ["exact"]}, "triage"), kept=True, rows=40
+    )
+    assert (case_count(of_data), source(of_data)) == (40, "tickets@2")
+    unread = KeptSuite("triage", check_suite({"cases": "tickets@old"}, "triage"), kept=True)
+    assert (case_count(unread), "all of its cases from tickets@old" in str(suite_content(unread))) == (None, True)
