@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.counts import counted
+from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line, safe_text
-from screens.widgets.figures import figure
 
 if TYPE_CHECKING:
     from screens.evaluation.model import KeptSuite
