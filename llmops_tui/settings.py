@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.field_words import Word
 from llmops_tui.foreign_text import parse_toml
 from llmops_tui.models.engine_settings import LARGEST_BATCH, SMALLEST_BATCH, CacheType, SplitMode, read_shares
 from llmops_tui.retention_rules import read_rules
@@ -41,50 +42,36 @@ class Settings(BaseModel):
     idle_minutes: Annotated[
         float, Field(gt=0, le=10_000, description="Stop a model server after this time without requests.")
     ] = 15.0
+    grader: Annotated[
+        str,
+        Field(max_length=60, description="Your name beside your grades of answers; empty: the user's name."),
+        Word("", "the user's name"),
+    ] = ""
     context: Annotated[
         int,
         Field(
-            ge=0, le=10_000_000, description="Context in tokens for models loaded next; 0: the model's, up to 4,096."
+            ge=0, le=10_000_000, description="Context in tokens of each request; auto (0): the model's, up to 4,096."
         ),
+        Word(0, "auto"),
     ] = 0
-    threads: Annotated[
-        int, Field(ge=0, le=1024, description="Threads for inference; 0: one less than the number of cores.")
-    ] = 0
-    gpu_layers: Annotated[
-        int, Field(ge=-1, le=10_000, description="Layers on the GPU for models loaded next; -1: as many as fit.")
-    ] = -1
     parallel: Annotated[
         int, Field(ge=1, le=64, description="Number of parallel requests per model; each has the full context.")
     ] = 4
+    threads: Annotated[
+        int,
+        Field(ge=0, le=1024, description="Threads for inference; auto (0): one less than the number of cores."),
+        Word(0, "auto"),
+    ] = 0
     precision: Annotated[
         Literal["fast", "exact"],
         Field(description="exact: full-precision cache and attention, for exactly reproducible scores; slower."),
     ] = "fast"
-    trace_content: Annotated[
-        Literal["keep", "redact", "off"],
-        Field(
-            description="What traces keep of requests: all, without personal data, or figures only; for models loaded next."
-        ),
-    ] = "keep"
     special_in_content: Annotated[
         bool,
         Field(
             description="Read control tokens that a message spells as such, as llama-server does; off: they are text there."
         ),
     ] = False
-    trace_days: Annotated[
-        int, Field(ge=0, le=36_500, description="Delete traces without feedback after this many days; 0: never.")
-    ] = 0
-    retention: Annotated[
-        str,
-        Field(
-            max_length=2000,
-            description="Rules by which things go with age, such as: traces 90d; datasets 2y where is:untagged. Empty: none.",
-        ),
-    ] = ""
-    grader: Annotated[
-        str, Field(max_length=60, description="Your name beside your grades of answers; empty: the user's name.")
-    ] = ""
     speculate: Annotated[
         bool,
         Field(
@@ -95,11 +82,14 @@ class Settings(BaseModel):
         str,
         Field(
             max_length=100,
-            description="A small draft model with the same vocabulary; for models loaded next.",
+            description="A small draft model with the same vocabulary; empty: none.",
         ),
+        Word("", "none"),
     ] = ""
     cache_bytes: Annotated[
-        int, Field(ge=0, description="Memory for cached prompts, in addition to the model; 0: no cache.")
+        int,
+        Field(ge=0, description="Memory for cached prompts, in addition to the model; none (0): no cache."),
+        Word(0, "none"),
     ] = 1 << 30
     cache_type_k: Annotated[
         CacheType, Field(description="Type of the keys in the KV cache; q8_0 halves the memory with little loss.")
@@ -126,6 +116,13 @@ class Settings(BaseModel):
             ge=1, le=LARGEST_BATCH, description="Tokens of a step that are computed at once; at most the batch size."
         ),
     ] = 512
+    mmap: Annotated[bool, Field(description="Memory-map the model's file instead of reading it into memory.")] = True
+    mlock: Annotated[bool, Field(description="Lock the model in memory, so that it is never swapped out.")] = False
+    gpu_layers: Annotated[
+        int,
+        Field(ge=-1, le=10_000, description="Layers on the GPU; auto (-1): as many as fit."),
+        Word(-1, "auto"),
+    ] = -1
     split_mode: Annotated[
         SplitMode,
         Field(description="How a model is split over several GPUs; auto: one GPU if it fits, else by layers."),
@@ -135,36 +132,61 @@ class Settings(BaseModel):
         Field(
             ge=-1,
             le=255,
-            description="The GPU for a model that is not split, numbered as in nvidia-smi; -1: the one with most free memory.",
+            description="The GPU for a model that is not split, as in nvidia-smi; auto (-1): the one with most free memory.",
         ),
+        Word(-1, "auto"),
     ] = -1
     tensor_split: Annotated[
         str,
-        Field(max_length=200, description="Share of each GPU in a split model, such as 3,1; default: by free memory."),
+        Field(max_length=200, description="Share of each GPU in a split model, such as 3,1; empty: by free memory."),
+        Word("", "by free memory"),
     ] = ""
     cpu_moe: Annotated[
-        int, Field(ge=0, le=10_000, description="Number of layers, from the first, whose experts stay on the host.")
+        int,
+        Field(
+            ge=0, le=10_000, description="Number of layers, from the first, whose experts stay on the host; none (0)."
+        ),
+        Word(0, "none"),
     ] = 0
-    mmap: Annotated[bool, Field(description="Memory-map the model's file instead of reading it into memory.")] = True
-    mlock: Annotated[bool, Field(description="Lock the model in memory, so that it is never swapped out.")] = False
-
+    trace_content: Annotated[
+        Literal["keep", "redact", "off"],
+        Field(
+            description="What traces keep of requests: all, without personal data, or figures only; for models loaded next."
+        ),
+    ] = "keep"
+    trace_days: Annotated[
+        int,
+        Field(ge=0, le=36_500, description="Delete traces without feedback after this many days; never (0)."),
+        Word(0, "never"),
+    ] = 0
+    retention: Annotated[
+        str,
+        Field(
+            max_length=2000,
+            description="Rules by which things go with age, such as: traces 90d; datasets 2y where is:untagged. Empty: none.",
+        ),
+        Word("", "none"),
+    ] = ""
     backup_folder: Annotated[
         str,
         Field(
             max_length=4000, description="Folder for backups of the workspace while the app is open; empty: no backups."
         ),
+        Word("", "none"),
     ] = ""
     backup_hours: Annotated[int, Field(ge=1, le=8760, description="Hours between two backups.")] = 24
     backup_keep: Annotated[int, Field(ge=1, le=10_000, description="Number of backups to keep in that folder.")] = 14
     backup_full_every: Annotated[
         int,
-        Field(ge=0, le=10_000, description="Every n-th backup is a full one; 0: only the first."),
+        Field(ge=0, le=10_000, description="Every n-th backup is a full one; first only (0)."),
+        Word(0, "first only"),
     ] = 10
     backup_passphrase_file: Annotated[
         str,
         Field(
             max_length=4000, description="A file whose first line is the passphrase for backups; empty: not encrypted."
         ),
+        Word("", "none"),
     ] = ""
 
     @field_validator("retention")
@@ -185,6 +207,32 @@ class Settings(BaseModel):
             raise ValueError(error.told) from error
         return text
 
+
+# The headings of settings, which stand in this order in the model, too.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "The app": ("theme", "animations", "charts", "confirm_quit", "idle_minutes", "grader"),
+    "Models that are loaded next": (
+        "context",
+        "parallel",
+        "threads",
+        "precision",
+        "special_in_content",
+        "speculate",
+        "draft",
+        "cache_bytes",
+        "cache_type_k",
+        "cache_type_v",
+        "flash_attention",
+        "swa_full",
+        "batch",
+        "micro_batch",
+        "mmap",
+        "mlock",
+    ),
+    "GPUs": ("gpu_layers", "split_mode", "main_gpu", "tensor_split", "cpu_moe"),
+    "Traces and what goes with age": ("trace_content", "trace_days", "retention"),
+    "Backups": ("backup_folder", "backup_hours", "backup_keep", "backup_full_every", "backup_passphrase_file"),
+}
 
 # Of a setting that cannot be read, the reading that keeps least of what the user may have wanted kept out.
 _STRICT: dict[str, Any] = {"trace_content": "off"}

@@ -15,7 +15,7 @@ from llmops_tui import __version__
 from llmops_tui.counts import counted
 from llmops_tui.keymap_file import keymap_path
 from llmops_tui.safe_text import safe_line
-from llmops_tui.settings import Settings
+from llmops_tui.settings import GROUPS, Settings
 from llmops_tui.themes import PLUGINS
 from llmops_tui.user_files import settings_path
 from llmops_tui.workspace.files import write_atomic
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from screens.terminal import TerminalProfile
 
 
-_HELP = "One row per setting: j and k go through them, enter edits one, esc ends that. ctrl+s saves."
+_HELP = "One row per setting: j and k go through them, enter edits one or chooses its next word, esc ends that. ctrl+s saves."
 
 
 def make(services: Services, profile: TerminalProfile) -> SettingsScreen:
@@ -50,14 +50,15 @@ class SettingsScreen(BaseScreen):
     about = "Every setting with its description. Changes apply when you save them; a theme is previewed at once."
 
     def compose_body(self) -> ComposeResult:
-        """The form, and where things are."""
+        """The form, and at its end where things are."""
         with Panel(title="Settings", jump_key="s", id="settings", help_text=_HELP):
             yield ModelForm(
                 self.services.settings,
                 browses=True,
                 suggestions={"theme": tuple(sorted(self.app.available_themes))},
+                groups=GROUPS,
+                ending=Static(self._places(), id="places", markup=False),
             )
-            yield Static(self._places(), id="places", markup=False)
 
     def on_mount(self) -> None:
         """Look for the themes of installed packages, behind the first frame: all packages are looked through for them."""

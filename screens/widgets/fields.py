@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Checkbox, Input, TextArea
 
@@ -72,3 +74,57 @@ class TickBox(Checkbox):
     def _button(self) -> Content:
         self.BUTTON_INNER = "X" if self.value else " "
         return super()._button
+
+
+class Choice(Widget, can_focus=True):
+    """One of a few words; keys and clicks go through them. What it is among is seen by the signs beside it."""
+
+    DEFAULT_CSS = """
+    Choice { height: 1; padding: 0 1; background: $background; &:focus { text-style: reverse; } }
+    """
+    BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
+        Binding("enter,space,right", "step(1)", show=False),
+        Binding("left,backspace", "step(-1)", show=False),
+    ]
+
+    class Changed(Message):
+        """Another one was chosen."""
+
+        def __init__(self, choice: Choice) -> None:
+            super().__init__()
+            self.choice = choice
+
+        @property
+        def control(self) -> Choice:
+            """Where it was chosen."""
+            return self.choice
+
+    def __init__(self, words: Sequence[str], value: str, *, name: str) -> None:
+        super().__init__(name=name)
+        self.words = tuple(words)
+        self._value = value
+
+    @property
+    def value(self) -> str:
+        """The word that is chosen."""
+        return self._value
+
+    @value.setter
+    def value(self, value: str) -> None:
+        if value != self._value:
+            self._value = value
+            self.refresh()
+            self.post_message(self.Changed(self))
+
+    def action_step(self, step: int) -> None:
+        """Choose the next word, or the one before; behind the last comes the first."""
+        at = self.words.index(self._value) if self._value in self.words else -1
+        self.value = self.words[(at + step) % len(self.words)]
+
+    def on_click(self) -> None:
+        """A click chooses the next one."""
+        self.action_step(1)
+
+    def render(self) -> Content:
+        """The word between the signs that there are others."""
+        return Content.assemble(("< ", "$accent"), self._value, (" >", "$accent"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
@@ -17,61 +17,23 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Checkbox, Input
+from textual.widgets import Checkbox, Input, Static
 
+from llmops_tui.field_words import word_of
 from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line
-from screens.widgets.fields import Field, TickBox
+from screens.widgets.field_text import from_text, shown_text, typed_of
+from screens.widgets.fields import Choice, Field, TickBox
 from screens.widgets.motions import motions
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def to_text(value: Any) -> str:
-    """A field's value as it is typed. Lists are written as JSON, so that a text may hold any character."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (tuple, dict)):
-        return json.dumps(value, ensure_ascii=False) if value else ""
-    return str(value)
-
-
-def from_text(info: FieldInfo, text: str) -> Any:
-    """What was typed, as pydantic takes it."""
-    if get_origin(info.annotation) is tuple:
-        text = text.strip()
-        if not text:
-            return ()
-        try:
-            return tuple(json.loads(text)) if text.startswith("[") else (text,)
-        except (ValueError, TypeError):
-            return (text,)
-    if not text.strip() and type(None) in get_args(info.annotation):
-        return None
-    if get_origin(info.annotation) is dict:
-        try:
-            return json.loads(text or "{}")
-        except ValueError:
-            return text
-    return text
-
-
 _YES_NO = {True: "yes", False: "no"}
 # A row is a line or two of text, and the space below it.
 _ROW_LINES = 3
-# The width of names, and the room between a field and its note.
-_LABEL_COLUMNS, _GAP = 16, 2
-
-
-def _typed(value: BaseModel) -> dict[str, object]:
-    """What a form of this value has in its fields, as pydantic takes it."""
-    out: dict[str, object] = {}
-    for name, info in type(value).model_fields.items():
-        current = getattr(value, name)
-        out[name] = bool(current) if info.annotation is bool else from_text(info, to_text(current))
-    return out
+# The width of names of a dialog and of a form that has the whole screen, and the room between a field and its note.
+_LABEL_COLUMNS, _LONG_LABEL_COLUMNS, _GAP = 16, 24, 2
 
 
 class FormRow(Widget):
@@ -80,11 +42,11 @@ class FormRow(Widget):
     Name and note are drawn by the row: widgets of their own would take as long again to come up.
     """
 
-    def __init__(self, label: str, field: Widget, note: str, width: int) -> None:
+    def __init__(self, label: str, field: Widget, note: str, width: int, labels: int = _LABEL_COLUMNS) -> None:
         super().__init__(field, classes="form-row")
-        field.styles.margin = (0, 0, 0, _LABEL_COLUMNS)
+        field.styles.margin = (0, 0, 0, labels)
         field.styles.width = width
-        self._label, self._note, self._indent = label, note, _LABEL_COLUMNS + width + _GAP
+        self._label, self._labels, self._note, self._indent = label, labels, note, labels + width + _GAP
         self._wrong = self._current = False
         self.field = field
 
@@ -110,7 +72,7 @@ class FormRow(Widget):
     def _lines(self, width: int) -> list[Content]:
         note = Content.styled(self._note, "$error" if self._wrong else "$muted").wrap(max(1, width - self._indent))
         name = Content.styled(self._label, "reverse") if self._current else Content(self._label)
-        names = name.wrap(_LABEL_COLUMNS - 1)
+        names = name.wrap(self._labels - 1)
         pairs = zip_longest(names, note, fillvalue=Content(""))
         return [name.pad_right(self._indent - name.cell_length) + beside for name, beside in pairs]
 
@@ -119,7 +81,9 @@ class ModelForm(VerticalScroll, Generic[Model]):
     """Edits one pydantic model. ``value`` is the last valid state; ``suggestions`` complete what is typed in a field.
 
     One that ``browses`` takes the focus itself: rows are gone through as those of a list, :meth:`edit` goes into the field of
-    the row, and escape out of it. Until then keys are those of the screen.
+    the row, and escape out of it. Until then keys are those of the screen. Words to choose from are gone through there, as
+    yes and no are. ``groups`` are headings, each with the fields below it, in the order of the model; ``ending`` stands
+    below the last field.
     """
 
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]  # narrower than the base allows
@@ -139,37 +103,61 @@ class ModelForm(VerticalScroll, Generic[Model]):
         suggestions: dict[str, tuple[str, ...]] | None = None,
         field_columns: int = 20,
         browses: bool = False,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        ending: Widget | None = None,
     ) -> None:
         super().__init__(classes="model-form", can_focus=browses)
+        self._headings = {names[0]: heading for heading, names in (groups or {}).items()}
+        self._ending = ending
         self._field_columns = field_columns
         self._browses, self._at = browses, 0
         self._rows: dict[str, FormRow] = {}
         self.value = value
         self._suggestions = dict(suggestions or {})
         self.problems: dict[str, str] = {}
-        self._typed = _typed(value)
+        self._typed = typed_of(value)
         self._notes: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """One row a field: as many as there is room for; the others follow the first frame."""
         names = list(type(self.value).model_fields)
-        seen = self.app.size.height // _ROW_LINES + 1
+        seen = self.app.size.height // (_ROW_LINES - 1 if self._headings else _ROW_LINES) + 1
         for name in names[:seen]:
-            yield self._row(name)
-        if names[seen:]:
-            self.call_after_refresh(lambda: self.mount_all([self._row(name) for name in names[seen:]]))
+            yield from self._below_heading(name)
+        rest = names[seen:]
+        if rest:
+            self.call_after_refresh(
+                lambda: self.mount_all([w for name in rest for w in self._below_heading(name)] + self._end)
+            )
+        else:
+            yield from self._end
+
+    @property
+    def _end(self) -> list[Widget]:
+        return [self._ending] if self._ending is not None else []
+
+    def _below_heading(self, name: str) -> list[Widget]:
+        """The row of a field, below its heading where it is the first of a group."""
+        heading = self._headings.get(name)
+        first = " -first" if name == next(iter(self._headings), "") else ""
+        above: list[Widget] = [Static(heading, classes=f"form-heading{first}", markup=False)] if heading else []
+        return [*above, self._row(name)]
 
     def _row(self, name: str) -> FormRow:
         info, current = type(self.value).model_fields[name], getattr(self.value, name)
         field: Widget
         if info.annotation is bool:
             field = TickBox(_YES_NO[current], current, name=name, compact=True)
+        elif self._browses and get_origin(info.annotation) is Literal:
+            field = Choice(get_args(info.annotation), current, name=name)
         else:
             known = self._suggestions.get(name)
             suggester = SuggestFromList(known) if known else None
-            field = Field(to_text(current), name=name, compact=True, suggester=suggester)
+            nothing = word_of(info, "") or ""
+            field = Field(shown_text(info, current), placeholder=nothing, name=name, compact=True, suggester=suggester)
         note = self._notes[name] = self._note(name, info)
-        row = self._rows[name] = FormRow(name.replace("_", " "), field, note, self._field_columns)
+        labels = _LONG_LABEL_COLUMNS if self._browses else _LABEL_COLUMNS
+        row = self._rows[name] = FormRow(name.replace("_", " "), field, note, self._field_columns, labels)
         return row
 
     # ── going through its rows ──
@@ -202,17 +190,23 @@ class ModelForm(VerticalScroll, Generic[Model]):
         """Go some rows down, or up with a number below 0."""
         self._at = max(0, min(self._at + step, len(self._rows) - 1))
         self._mark(self._at)
-        list(self._rows.values())[self._at].scroll_visible(animate=False)
+        if self._at == len(self._rows) - 1:
+            # With what stands below it.
+            self.scroll_end(animate=False)
+        else:
+            list(self._rows.values())[self._at].scroll_visible(animate=False)
 
     def action_half_page(self, direction: int) -> None:
         """Half of what is seen down or up."""
         self.action_row(direction * max(1, self.size.height // _ROW_LINES // 2))
 
     def edit(self) -> None:
-        """Go into the field of the row; yes and no are turned over at once."""
+        """Go into the field of the row; yes and no are turned over at once, and of a few words the next is chosen."""
         field = list(self._rows.values())[self._at].field
         if isinstance(field, TickBox):
             field.toggle()
+        elif isinstance(field, Choice):
+            field.action_step(1)
         else:
             field.focus()
 
@@ -231,12 +225,15 @@ class ModelForm(VerticalScroll, Generic[Model]):
 
     def fill(self, value: Model) -> None:
         """Show another value."""
-        typed = _typed(value)
+        typed = typed_of(value)
         if typed == self._typed and not self.problems:
             return
         self.value, self._typed = value, typed
         for field in self.query(Input):
-            field.value = to_text(getattr(value, field.name or ""))
+            name = field.name or ""
+            field.value = shown_text(type(value).model_fields[name], getattr(value, name))
+        for choice in self.query(Choice):
+            choice.value = getattr(value, choice.name or "")
         for box in self.query(Checkbox):
             box.value = bool(getattr(value, box.name or ""))
             box.label = _YES_NO[box.value]
@@ -244,7 +241,8 @@ class ModelForm(VerticalScroll, Generic[Model]):
 
     @on(Input.Changed)
     @on(Checkbox.Changed)
-    def _field_changed(self, event: Input.Changed | Checkbox.Changed) -> None:
+    @on(Choice.Changed)
+    def _field_changed(self, event: Input.Changed | Checkbox.Changed | Choice.Changed) -> None:
         event.stop()
         name = event.control.name or ""
         if isinstance(event, Checkbox.Changed):

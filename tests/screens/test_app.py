@@ -31,7 +31,8 @@ from screens.shell.status_feed import StatusFeed
 from screens.shell.status_line import gauge
 from screens.shell.trust_dialog import TrustDialog
 from screens.widgets.dialogs import ConfirmDialog
-from screens.widgets.form import ModelForm, to_text
+from screens.widgets.field_text import to_text
+from screens.widgets.form import ModelForm
 from screens.widgets.line_list import LineList
 from screens.widgets.panel import Panel
 from screens.widgets.table import Table
@@ -221,7 +222,7 @@ async def test_a_form_begins_with_what_is_seen_and_the_rest_follows(open_app: Op
         await pilot.press("f9", "9")
         await settle(pilot)
         form = pilot.app.screen.query_one(ModelForm)
-        names = [field.name for field in form.query("Input, Checkbox")]
+        names = [field.name for field in form.query("Input, Checkbox, Choice")]
         assert names == list(Settings.model_fields)
         assert len(names) > 24 // 2
         # One that followed is checked and filled as the others are.
