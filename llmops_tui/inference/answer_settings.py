@@ -140,7 +140,9 @@ class Examples(_Part):
 
     def brief(self) -> str:
         """How many, and from where."""
-        return counted(len(self.turns), "example") + (f" of {self.dataset}" if self.dataset else "")
+        # An earlier release kept no hash of the turns: they may have been edited since.
+        of = " of " if self.turns_sha256 else " said to be of "
+        return counted(len(self.turns), "example") + (f"{of}{self.dataset}" if self.dataset else "")
 
 
 def turns_hash(turns: Sequence[Example]) -> str:
