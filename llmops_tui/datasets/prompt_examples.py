@@ -91,7 +91,36 @@ def settings_of_text(text: str, source: str, datasets: DatasetStore) -> AnswerSe
             raise InputRefusedError("bad_settings", f"{source}: examples.{place}: {first['msg']}", _HINT) from error
         found = draw_examples(datasets.get(drawing.dataset), **drawing.model_dump(exclude={"dataset"}))
         body = {**body, "examples": found.model_dump(mode="json", exclude_defaults=True)}
-    return read_settings(body, source)
+    return proven(read_settings(body, source), datasets)
+
+
+def proven(settings: AnswerSettings | None, datasets: DatasetStore) -> AnswerSettings | None:
+    """Settings whose examples are of the rows that they name, or name none.
+
+    An earlier release kept no hash of the turns with them, so only the rows themselves tell whether they were edited since.
+    """
+    examples = settings.examples if settings is not None else None
+    if settings is None or examples is None or not examples.dataset or examples.turns_sha256:
+        return settings
+    found = _as_drawn(examples, datasets)
+    if found is None or found.turns != examples.turns:
+        found = Examples(variable=examples.variable, turns=examples.turns)
+    else:
+        found = examples.model_copy(update={"turns_sha256": found.turns_sha256})
+    return settings.model_copy(update={"examples": found})
+
+
+def _as_drawn(examples: Examples, datasets: DatasetStore) -> Examples | None:
+    """The examples of the same rows as they are in the dataset, by whatever name; none where it has no such rows any more."""
+    version = next((one for log in datasets.logs().values() for one in log if one.sha256 == examples.sha256), None)
+    if version is None:
+        return None
+    try:
+        return draw_examples(
+            version, count=len(examples.rows), rows=examples.rows, question=examples.question, answer=examples.answer
+        )
+    except InputRefusedError:
+        return None
 
 
 class _Drawing(BaseModel):

@@ -139,8 +139,9 @@ class Examples(_Part):
         return self
 
     def brief(self) -> str:
-        """How many, and from where."""
-        return counted(len(self.turns), "example") + (f" of {self.dataset}" if self.dataset else "")
+        """How many, and from where; that is only said where no hash tells whether they were edited since."""
+        of = f" {'of' if self.turns_sha256 else 'said to be of'} {self.dataset}" if self.dataset else ""
+        return counted(len(self.turns), "example") + of
 
 
 def turns_hash(turns: Sequence[Example]) -> str:

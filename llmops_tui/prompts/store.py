@@ -186,8 +186,11 @@ class PromptStore:
                 ).fetchone()
                 if before is not None:
                     record_edges(connection, output=digest, kind="prompt_version", recipe="edit", inputs=[before[0]])
-            if held and (drawn := (json.loads(held).get("examples") or {}).get("sha256")):
-                record_edges(connection, output=digest, kind="prompt_version", recipe="examples", inputs=[drawn])
+            examples = (json.loads(held).get("examples") or {}) if held else {}
+            # Without the hash of its turns nothing shows that they are rows of that dataset.
+            if examples.get("sha256") and examples.get("turns_sha256"):
+                inputs = [examples["sha256"]]
+                record_edges(connection, output=digest, kind="prompt_version", recipe="examples", inputs=inputs)
             record_edges(
                 connection, output=digest, kind="prompt_version", recipe="partial", inputs=sources(system, template)
             )

@@ -26,6 +26,13 @@ _LOOK_ALIKES = {
     }.items()
     for look in looks
 }  # fmt: skip
+# Letters in filled circles and boxes, and those of flags, of which Unicode does not say what they are made of.
+_LOOK_ALIKES |= {
+    chr(first + place): letter
+    for first in (0x1F150, 0x1F170, 0x1F1E6)
+    for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz")
+}
+_BLANK_LOOKS = {"\u2800"}
 _HIDDEN = {"Cf", "Cc", "Cs", "Co", "Mn", "Me"}
 _UNREAD = {"Cf", "Cc", "Cs", "Co"}
 _BLANKS = {"Zs", "Zl", "Zp"}
@@ -49,6 +56,15 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _BEGUN = re.compile(r"(?:\\u[dD][89abAB][0-9a-fA-F]{2})?\\(?:u[0-9a-fA-F]{0,3})?\Z|\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
 _PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _LONGEST_ESCAPE = 12
+_LETTER = r"[^\W\d_]"
+CODED = re.compile(
+    r"(?P<entity>&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)|(?P<percent>(?:%[0-9a-fA-F]{2})+)"
+)
+"""Entities of HTML, and what addresses write by percent signs."""
+APART = re.compile(rf"(?<![^\W_]){_LETTER}(?P<sign>[\W_]{{1,3}}){_LETTER}(?:(?P=sign){_LETTER}){{2,}}(?![^\W_])")
+"""Four letters or more, one by one with the same signs between them."""
+# So long is what shows either of them, at most.
+_LONGEST_SIGN = 40
 _JOINED = re.compile(r"[+/_-]")
 MOST_ENCODED = 4096
 """So much of a run is decoded: what comes behind is not looked at as encoded text."""
@@ -75,7 +91,7 @@ def _plain(character: str) -> str:
     found = []
     for one in parts:
         kind = unicodedata.category(one)
-        if kind in _BLANKS:
+        if kind in _BLANKS or one in _BLANK_LOOKS:
             found.append(" ")
         elif kind not in _HIDDEN:
             found.append(_LOOK_ALIKES.get(one, one))
@@ -92,6 +108,8 @@ class CanonicalText:
     to: list[int] = field(default_factory=list)
     # How much of the text has its form: the end may be half of an escape.
     formed: int = 0
+    # Where the last disguise ends that was seen in it, such as an entity.
+    disguise: int = -1
 
     @classmethod
     def of(cls, text: str) -> CanonicalText:
@@ -103,7 +121,12 @@ class CanonicalText:
 
     def add(self, more: str) -> None:
         """Go on with it."""
+        # A run of signs that has begun before is found by its end.
+        begin = max(0, len(self.raw) - _LONGEST_SIGN)
         self.raw += more
+        for found in (CODED, APART) if "&" in self.raw[begin:] or "%" in self.raw[begin:] else (APART,):
+            for match in found.finditer(self.raw, begin):
+                self.disguise = max(self.disguise, match.end())
         begun = _BEGUN.search(self.raw, max(self.formed, len(self.raw) - _LONGEST_ESCAPE))
         self._form(begun.start() if begun is not None else len(self.raw))
 
@@ -120,6 +143,10 @@ class CanonicalText:
                 self.to += [after] * len(said)
         self.formed = max(self.formed, until)
         self.form += "".join(parts)
+
+    def is_disguised(self, begin: int) -> bool:
+        """Whether something from a place on may read otherwise than it is written; see :mod:`.disguises`."""
+        return self.disguise > begin
 
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """Where in the text a part of the form stands, with what is hidden in it."""
@@ -141,7 +168,7 @@ def _characters(raw: str, place: int, until: int) -> Iterator[tuple[str, int, in
 
 
 @functools.lru_cache(maxsize=20_000)
-def _shown(character: str) -> str:
+def shown_character(character: str) -> str:
     """A character as it is read, in its own case and script; empty where it is not seen."""
     kind = unicodedata.category(character)
     if character in "\n\t\r":
@@ -166,7 +193,7 @@ class ShownText:
         at: list[int] = []
         to: list[int] = []
         for character, place, after in _characters(raw, 0, len(raw)):
-            said = _shown(character)
+            said = shown_character(character)
             parts.append(said)
             at += [place] * len(said)
             to += [after] * len(said)
@@ -175,6 +202,11 @@ class ShownText:
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """Where in the text a part of it stands, with what is hidden in it."""
         return self.at[start], self.to[end - 1]
+
+
+def characters_of(raw: str) -> Iterator[tuple[str, int, int]]:
+    """All characters of a text, what is escaped as what it stands for; with where each begins and ends."""
+    return _characters(raw, 0, len(raw))
 
 
 def _meant(escape: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 import re
 import string
@@ -17,6 +18,7 @@ from llmops_tui.inference.guardrails.canonical import (
     decoded,
     encoded_runs,
 )
+from llmops_tui.inference.guardrails.disguises import LONGEST, NOT_YET_TOGETHER, Undone, begun, is_disguised
 from llmops_tui.inference.guardrails.guard_file import JsonSchema, Length, Patterns, Personal, Words
 from llmops_tui.inference.guardrails.patterns import BoundedPattern, bounded_pattern
 from llmops_tui.privacy.detection import find_personal
@@ -41,7 +43,9 @@ class Place:
 
 @dataclass
 class Scan:
-    """How far a growing text was looked through: in it, in its form, and for encoded runs; ``long`` is one that is decided.
+    """How far a growing text was looked through: in it, in its form, for encoded runs, and with its disguises undone.
+
+    ``long`` is an encoded run that is decided.
 
     ``given`` characters at its beginning were said by the client: only what reaches beyond them is found.
     """
@@ -49,6 +53,7 @@ class Scan:
     raw: int = 0
     form: int = 0
     runs: int = 0
+    undone: int = 0
     long: int = -1
     given: int = 0
 
@@ -71,6 +76,7 @@ class PatternPlaces:
         self._form = form
         self._reach_raw = max((one.reach for one in raw), default=0)
         self._reach_form = max((one.reach for one in form), default=0)
+        self._reach_undone = LONGEST * self._reach_form
         self._mark = mark(re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "REMOVED", "")
 
     @classmethod
@@ -89,7 +95,7 @@ class PatternPlaces:
         bound = len(text.raw) - self._reach_raw
         if self._reach_form:
             place = len(text.form) - self._reach_form
-            bound = min(bound, text.formed, text.at[place] if place >= 0 else 0)
+            bound = min(bound, text.formed, text.at[place] if place >= 0 else 0, self._undone_boundary(text))
         tail = text.raw[-MOST_ENCODED - 1 :]
         run = len(tail) - len(tail.rstrip(_RUN))
         if run <= MOST_ENCODED:
@@ -103,8 +109,32 @@ class PatternPlaces:
         found = [Place(*span, self._mark) for span in _matches(self._raw, text.raw, scan.raw, bound, scan.given)]
         spans = _matches(self._form, text.form, scan.form, form_bound, text.form_place(scan.given))
         found += [Place(*text.raw_span(*span), self._mark) for span in spans]
+        found += self._undone(text, scan, bound)
         found += self._encoded(text.raw, scan, bound, whole=whole)
         scan.raw, scan.form = max(scan.raw, bound), max(scan.form, form_bound)
+        return found
+
+    def _undone_boundary(self, text: CanonicalText) -> int:
+        """Up to where a text that goes on is decided with its disguises undone."""
+        raw, end = text.raw, begun(text.raw)
+        start = max(0, end - self._reach_undone)
+        if not text.is_disguised(start):
+            return max(0, end - self._reach_form) if end < len(raw) else end
+        view = Undone.of(raw[start:])
+        place = bisect.bisect_left(view.at, end - start) - self._reach_form - NOT_YET_TOGETHER
+        return start + view.at[place] if place >= 0 else start
+
+    def _undone(self, text: CanonicalText, scan: Scan, bound: int) -> list[Place]:
+        """What the patterns of the form find where disguises are undone, and begins before the boundary."""
+        start = max(0, scan.undone - self._reach_undone)
+        found = []
+        if self._form and text.is_disguised(start):
+            view = Undone.of(text.raw[start:])
+            for begin, end in _matches(self._form, view.form, 0, len(view.form)):
+                place, after = (start + one for one in view.raw_span(begin, end))
+                if scan.undone <= place < bound and after > scan.given:
+                    found.append(Place(place, after, self._mark))
+        scan.undone = max(scan.undone, bound)
         return found
 
     def _encoded(self, raw: str, scan: Scan, bound: int, *, whole: bool) -> list[Place]:
@@ -183,6 +213,10 @@ class PersonalPlaces:
         if _DISGUISE.search(text) is not None and (shown := ShownText.of(text)).text != text:
             spans = find_personal(shown.text, self._kinds)
             found += [(*shown.raw_span(one.start, one.end), mark(one.kind, "")) for one in spans]
+        if is_disguised(text):
+            view = Undone.shown(text)
+            spans = find_personal(view.form, self._kinds)
+            found += [(*view.raw_span(one.start, one.end), mark(one.kind, "")) for one in spans]
         for start, end in encoded_runs(text):
             inner = decoded(text[start:end])
             if inner and (spans := find_personal(inner, self._kinds)):
