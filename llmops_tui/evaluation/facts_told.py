@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.fact_records import AbstentionFacts, CellFacts, SentenceFacts
 from llmops_tui.evaluation.metrics.base import Answer
-from llmops_tui.evaluation.records import AbstentionFacts, CellFacts, Figure, SentenceFacts
+from llmops_tui.evaluation.records import Figure
 
 _CELLS = (
     ("abstained_unanswerable", "abstained where it should"),
