@@ -53,7 +53,7 @@ def measure_answers(
     follow(session, store, names)
     states = store.states([store.get(name) for name in names])
     texts = [evaluate_report.run_text(session, state) for state in states]
-    elsewhere = {state.run.name: from_elsewhere(state.run.manifest.get("indexes", {}), index) for state in states}
+    elsewhere = {state.run.name: from_elsewhere(state.run.manifest, index) for state in states}
     texts += [f"{name}: {told}" for name, told in elsewhere.items() if told]
     compared = [compare_runs(store, names[0], name, "") for name in names[1:]]
     texts += [

@@ -113,7 +113,7 @@ def test_sentences_are_told_one_by_one_and_those_of_an_answer_are_a_cluster() ->
     metric = make_metric("grounded")
     texts = [f"{ORDERS} Dogs cost 9 euros. The passages do not say more.", REFUNDS, ORDERS, "Dogs are welcome."]
     scores = [metric.score(Case(n, str(n)), answered(text, ORDERS, REFUNDS)) for n, text in enumerate(texts)]
-    assert sentence_lines(scores[0].detail) == [
+    assert sentence_lines(scores[0]) == [
         f"1 of 1 supported: {ORDERS}", "0 of 1 supported: Dogs cost 9 euros.", "claims nothing: The passages do not say more.",
     ]  # fmt: skip
     facts = sentence_facts(scores)
@@ -254,7 +254,7 @@ def test_a_judge_says_what_of_the_expected_answer_was_found() -> None:
 
     found, asked = judged(answered("x", "Anna sold it."))
     assert (found.value, asked) == (0.5, 2)
-    assert sentence_lines(found.detail) == ["supported with 1.00: Anna sold it.", "supported with 0.00: Bob ate it."]
+    assert sentence_lines(found) == ["supported with 1.00: Anna sold it.", "supported with 0.00: Bob ate it."]
     # Where nothing was found nobody has to be asked.
     found, asked = judged(answered("x"))
     assert (found.value, asked) == (0, 0)

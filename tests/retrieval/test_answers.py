@@ -42,6 +42,15 @@ from tests.word_embedder import vector
 SESSION: Any = type("Session", (), {"rows": lambda *_: ""})()
 
 
+CHAIN = """
+inputs: {question: text}
+steps:
+  found: {retrieve: shop, query: question, k: 1}
+  answer: {prompt: given@1, with: {passages: found.text, question: question}}
+output: answer
+"""
+
+
 def untold(_share: float, _what: str) -> None:
     pass
 
@@ -310,8 +319,13 @@ def test_queries_become_a_suite_of_a_prompt_that_retrieves_from_the_index(
             answers_suite(evaluations, index, path, AnswersAsked((name,)))
         assert refused.value.code == code
     assert answers_suite(evaluations, index, path, AnswersAsked(("near",))).prompts() == ["near"]
-    assert from_elsewhere({"shop@1": "a"}, index) == ""
-    assert from_elsewhere({"shop@1": "a", "far@2": "b"}, index) == "passages came from far@2, and shop@1 is measured"
+    assert from_elsewhere({"indexes": {"shop@1": "a"}}, index) == ""
+    assert from_elsewhere({"chain_parts": {"index shop@1": "a", "model m": "b"}}, index) == ""
+    assert from_elsewhere({}, index) == "nothing was retrieved"
+    assert (
+        from_elsewhere({"indexes": {"shop@1": "a", "far@2": "b"}}, index)
+        == "passages came from far@2, and shop@1 is measured"
+    )
 
 
 @pytest.mark.slow
@@ -338,4 +352,13 @@ def test_answers_are_measured_as_runs_that_are_compared(sample: Workspace, shop:
     case = llmops.run("eval", "show", two["run"], "--case", "0")["answers"][0]
     assert [passage["document"] for passage in case["passages"]][:1] == ["orders.md"]
     assert case["searches"] == 1
+    chain = tmp_path / "desk.yaml"
+    chain.write_text(CHAIN)
+    llmops.run("prompt", "save", "given", "--text", "{{ passages }} {{ question }}")
+    llmops.run("chain", "save", "desk2", "--file", str(chain))
+    found = llmops.run(*asked, "--answers", "chain/desk2", "--model", "support-base")
+    (run,) = found["answers"]["runs"]
+    assert (run["metrics"]["context-recall"]["mean"], found["answers"]["elsewhere"]) == (1.0, {})
+    case = llmops.run("eval", "show", run["run"], "--case", "1")["answers"][0]
+    assert [passage["document"] for passage in case["passages"]] == ["card.txt"]
     assert llmops.run("index", "measure", "shop", "--queries", str(path), "--model", "x", code=2)

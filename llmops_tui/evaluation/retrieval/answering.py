@@ -9,6 +9,7 @@ from pathlib import Path
 from llmops_tui.chains.store import ChainStore, is_chain, split_step
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import MetricEntry
+from llmops_tui.evaluation.records import Manifest
 from llmops_tui.evaluation.retrieval.gold import GoldQuery, read_queries
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, check_suite
@@ -133,7 +134,11 @@ def _metrics(queries: Sequence[GoldQuery], asked: AnswersAsked) -> list[MetricEn
     return found
 
 
-def from_elsewhere(used: dict[str, str], index: Index) -> str:
-    """What is to be said of passages that came from other versions than the one that is measured; empty where none did."""
-    others = ", ".join(ref for ref in used if ref != index.ref)
+def from_elsewhere(manifest: Manifest, index: Index) -> str:
+    """What is to be said of a run whose passages came from other versions than the one that is measured, or that had none."""
+    of_chain = {name.removeprefix("index ") for name in manifest.get("chain_parts", {}) if name.startswith("index ")}
+    used = {*manifest.get("indexes", {}), *of_chain}
+    if not used:
+        return "nothing was retrieved"
+    others = ", ".join(sorted(used - {index.ref}))
     return f"passages came from {others}, and {index.ref} is measured" if others else ""
