@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.chains.executor import StepFailedError
+from llmops_tui.chains.served.answers import of_request
 from llmops_tui.cli.index_measure import measurement_text
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case
@@ -362,3 +364,14 @@ def test_answers_are_measured_as_runs_that_are_compared(sample: Workspace, shop:
     case = llmops.run("eval", "show", run["run"], "--case", "1")["answers"][0]
     assert [passage["document"] for passage in case["passages"]] == ["card.txt"]
     assert llmops.run("index", "measure", "shop", "--queries", str(path), "--model", "x", code=2)
+
+
+def test_an_empty_question_to_a_chain_is_named_too() -> None:
+    failed = StepFailedError("found", InputRefusedError("bad_search", "there is nothing to search for"))
+    empty = of_request(failed, {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": " "}]})
+    assert isinstance(empty, FieldRefusedError)
+    assert (empty.param, empty.code) == ("messages[1].content", "bad_search")
+    # What a step before it made empty is no fault of the request.
+    assert of_request(failed, {"messages": [{"role": "user", "content": "a"}]}) is failed
+    other = StepFailedError("found", LlmopsError("model_gone", "it is gone"))
+    assert of_request(other, {"messages": [{"role": "user", "content": ""}]}) is other
