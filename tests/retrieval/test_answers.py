@@ -34,6 +34,8 @@ from llmops_tui.retrieval.served_prompts import retrieving_prompts
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.retrieval.told import fusion_text
 from llmops_tui.retrieval.weighting import keep_fusion
+from llmops_tui.retrieval.written_queries import WrittenQueries, confirmed_queries
+from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.retrieval.conftest import Build, Open
@@ -328,6 +330,22 @@ def test_queries_become_a_suite_of_a_prompt_that_retrieves_from_the_index(
         from_elsewhere({"indexes": {"shop@1": "a", "far@2": "b"}}, index)
         == "passages came from far@2, and shop@1 is measured"
     )
+
+
+@pytest.mark.usefixtures("served")
+def test_of_confirmed_queries_their_passage_is_expected(store: IndexStore) -> None:
+    index, queries, text = store.get("shop"), WrittenQueries(store, "shop"), "My card did not arrive."
+    assert queries.add(
+        {
+            "id": "q", "query": "When does it come?", "document": "card.txt", "start": 0, "end": 23, "sha256": sha256_text(text),
+            "state": "open", "model": "writer", "model_sha256": "a", "of": "shop@1", "copied": 0.0,
+        }
+    )  # fmt: skip
+    queries.judge("confirmed", ["q"])
+    with confirmed_queries(store, index) as (path, _):
+        suite = answers_suite(EvaluationStore(store.workspace), index, path, AnswersAsked(("faq",)))
+    wanted = {"vars": {"question": "When does it come?"}, "slices": {"answerable": "yes"}, "expected": text}
+    assert suite.cases == [wanted]
 
 
 @pytest.mark.slow
