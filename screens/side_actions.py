@@ -31,6 +31,7 @@ RETRIEVAL: tuple[Action, ...] = (
     Action("retrieval.tune", "t,f4", "Weigh", "Learn on labelled queries how hybrid search weighs meaning against words.", show=True, pane="list"),
     Action("retrieval.contexts", "m,f3", "Contexts", "Have a local model write a context for each chunk, after showing what it takes; or take them away.", pane="list"),
     Action("retrieval.queries", "e,f2", "Queries", "Confirm or reject queries that a local model wrote about passages, or have more written.", pane="list"),
+    Action("retrieval.answers", "v,alt+v", "Answers", "Have a prompt answer the queries, as an evaluation that says what became of the passages.", pane="list"),
     Action("retrieval.remove", "x,backspace", "Remove", "Remove the index, or a document out of all its versions, after asking.", pane="list"),
     Action("retrieval.look", "r,f6", "Refresh", "Read the indexes again, and what of them is stale."),
     Action("retrieval.leave", "escape,f13", "Back", "Go back."),

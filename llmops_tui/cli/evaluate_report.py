@@ -212,7 +212,7 @@ def _case_text(result: Result) -> str:
     for name, score in result.scores.items():
         value = "without a score" if score.value is None else f"{score.value:.4g}"
         lines.append(f"{name}: {value}  {score.reason}".rstrip())
-        lines += [f"  {line}" for line in sentence_lines(score.detail)]
+        lines += [f"  {line}" for line in sentence_lines(score)]
         lines += [f"  sent to the judge as {m['role']}: {m['content']}" for m in score.detail.get("sent") or ()]
     return safe_text("\n".join(lines))
 

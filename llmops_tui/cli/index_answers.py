@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from llmops_tui.cli.output import Session
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.retrieval.answering import AnswersAsked
+    from llmops_tui.evaluation.retrieval.records import AnswersRecord
     from llmops_tui.retrieval.store import Index
 
 Answers = Annotated[
@@ -36,7 +37,7 @@ Variable = Annotated[str, typer.Option("--variable", help="The variable that has
 
 def measure_answers(
     session: Session, index: Index, path: Path, asked: AnswersAsked, models: list[str] | None
-) -> tuple[dict[str, Any], str]:
+) -> tuple[AnswersRecord, str]:
     """Ask the queries, as runs of one job, and compare them with the first: as JSON, and as text."""
     from llmops_tui.cli.evaluate import follow
     from llmops_tui.cli.evaluate_options import store_of
@@ -52,14 +53,14 @@ def measure_answers(
     follow(session, store, names)
     states = store.states([store.get(name) for name in names])
     texts = [evaluate_report.run_text(session, state) for state in states]
-    elsewhere = {state.run.name: from_elsewhere(state.run.manifest.get("indexes", {}), index) for state in states}
+    elsewhere = {state.run.name: from_elsewhere(state.run.manifest, index) for state in states}
     texts += [f"{name}: {told}" for name, told in elsewhere.items() if told]
     compared = [compare_runs(store, names[0], name, "") for name in names[1:]]
     texts += [
         f"{one.candidate.name} against {names[0]}\n{evaluate_report.compare_text(session, one, 20)}" for one in compared
     ]
     texts.append(f"llmops eval show {names[0]} --case N shows a query with its passages and its answer")
-    data = {
+    data: AnswersRecord = {
         "suite": version.ref,
         "runs": [state.as_dict() for state in states],
         "elsewhere": {name: told for name, told in elsewhere.items() if told},

@@ -17,7 +17,7 @@ from llmops_tui.workspace.files import sha256_text
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Pair
-    from llmops_tui.evaluation.records import MeanRecord
+    from llmops_tui.evaluation.fact_records import MeanRecord
     from llmops_tui.jobs.worker import JobContext
 
 MOST = 50

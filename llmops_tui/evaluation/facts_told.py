@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from llmops_tui.counts import counted
-from llmops_tui.evaluation.metrics.base import Answer
-from llmops_tui.evaluation.records import AbstentionFacts, CellFacts, Figure, SentenceFacts
+from llmops_tui.evaluation.fact_records import AbstentionFacts, CellFacts, SentenceFacts
+from llmops_tui.evaluation.metrics.base import Answer, Score
+from llmops_tui.evaluation.records import Figure
 
 _CELLS = (
     ("abstained_unanswerable", "abstained where it should"),
@@ -50,8 +48,9 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
 
 
-def sentence_lines(detail: Mapping[str, Any]) -> list[str]:
-    """Each sentence of a score's detail, with how many of its claims have no support, or how probably it has."""
+def sentence_lines(score: Score) -> list[str]:
+    """Each sentence that a score is of, with how many of its claims have no support, or how probably it has."""
+    detail = score.detail
     if "judged" in detail:
         both = zip(detail["judged"], detail["chances"], strict=False)
         return [f"supported with {chance:.2f}: {text}" for text, chance in both]

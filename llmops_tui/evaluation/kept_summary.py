@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from llmops_tui.evaluation.records import AbstentionFacts, CellFacts, Figure, RunSummary, SentenceFacts
+from llmops_tui.evaluation.fact_records import AbstentionFacts, CellFacts, SentenceFacts
+from llmops_tui.evaluation.records import Figure, RunSummary
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.foreign_text import JsonObject
 

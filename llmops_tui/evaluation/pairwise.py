@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.comparison import Pair, pairs_of
+from llmops_tui.evaluation.fact_records import MeanRecord
 from llmops_tui.evaluation.judges import PREFIX, Question, ask_judge
 from llmops_tui.evaluation.metrics.model_graded import (
     Asking,
@@ -21,7 +22,7 @@ from llmops_tui.evaluation.metrics.model_graded import (
     grade_masses,
     names_something,
 )
-from llmops_tui.evaluation.records import Judged, MeanRecord, Preference
+from llmops_tui.evaluation.records import Judged, Preference
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.run_comparison import results_of
 from llmops_tui.evaluation.runner.rendering import render_each

@@ -208,7 +208,7 @@ def _score_parts(result: Result, before: Result | None) -> list[Any]:
             (f"{step}{number(score.value)}", "bold"),
             (f"  {safe_line(score.reason, 400)}\n", "$muted"),
         ]
-        parts += [(f"  {safe_line(line, 400)}\n", "$muted") for line in sentence_lines(score.detail)]
+        parts += [(f"  {safe_line(line, 400)}\n", "$muted") for line in sentence_lines(score)]
         for message in score.detail.get("sent") or ():
             parts += [
                 (f"  sent to the judge as {safe_line(str(message.get('role')))} ", "$accent"),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _EMPTY = "No index yet.\nn makes one of a dataset, or of a folder of Markdown, text, HTML and PDF files."
 _HELP = (
     "Indexes of documents, by their newest version. n makes one, b builds it again from its documents as they are now, "
-    "m has contexts of chunks written, t learns how hybrid search weighs meaning against words, x removes it or a document of "
-    "it. What is stale differs from the source."
+    "m has contexts of chunks written, t learns how hybrid search weighs meaning against words, v has a prompt answer queries, "
+    "x removes it or a document of it. What is stale differs from the source."
 )
 
 
@@ -129,6 +129,16 @@ class ListPane(Pane):
         if await tune_index(self.shell, self, index):
             await self.load(index.record["name"])
             self.post_message(self.Changed())
+
+    def action_answers(self) -> None:
+        """Have a prompt answer the queries, as an evaluation run."""
+        if self.current is not None:
+            self.ask_by("answers", self._answers, self.current.index)
+
+    async def _answers(self, index: Index) -> None:
+        from screens.retrieval.answer_queries import answer_queries
+
+        await answer_queries(self.shell, index)
 
     def action_remove(self) -> None:
         """Remove the index, or a document of it."""

@@ -162,10 +162,10 @@ def test_a_weight_that_is_measured_on_its_own_queries_is_told(store: IndexStore,
     ways: list[tuple[Index, By]] = [(kept, "bm25"), (kept, "hybrid"), (before, "hybrid")]
     contenders = [Contender(index, by) for index, by in ways]
     found = measure(store, contenders, path, Plan((1,)), untold, embed_all)
-    assert found["fitted"] == ["many@2 hybrid"]
+    assert found["fitted"] == [{"retriever": "many@2 hybrid", "learnt_on": 20, "of": 20}]
     session: Any = type("Session", (), {"rows": lambda *_: ""})()
     assert "the weight of many@2 hybrid was learnt on these very queries" in measurement_text(session, found)
-    others = written(tmp_path / "others.jsonl", by_stems(2))
+    others = written(tmp_path / "others.jsonl", by_stems(22)[20:])
     found = measure(store, contenders, others, Plan((1,)), untold, embed_all)
     assert (found["fitted"], "very queries" in measurement_text(session, found)) == ([], False)
 

@@ -142,7 +142,6 @@ def test_queries_are_read(shop: Path, build: Build, opened: Open, tmp_path: Path
         ({"documents": ["card.txt"]}, "it has no query"),
         ({"query": "a"}, "either documents or spans"),
         ({"query": "a", "documents": [], "spans": []}, "either documents or spans"),
-        ({"query": "a", "documents": []}, "nothing should come"),
         ({"query": "a", "documents": ["none.txt"]}, "shop@1 has no document 'none.txt'"),
         ({"query": "a", "documents": [5]}, "a list of names"),
         ({"query": "a", "documents": "card.txt"}, "a list of names"),

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, Static
 
+from llmops_tui.evaluation.suite import Suite
+from llmops_tui.prompts.store import PromptStore
 from llmops_tui.retrieval.build import build_index
 from llmops_tui.retrieval.records import BuildRecord
 from llmops_tui.retrieval.sources import source_of
@@ -16,12 +18,14 @@ from llmops_tui.retrieval.written_queries import WrittenQueries
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from screens.evaluation import run_suite as run_flow
 from screens.retrieval import build_index as build_flow
 from screens.retrieval.found_pane import FoundPane
 from screens.retrieval.list_pane import ListPane
 from screens.retrieval.screen import RetrievalScreen
 from screens.retrieval.source_pane import SourcePane
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog, VerdictDialog
+from screens.widgets.motions import Options
 from tests.retrieval.conftest import SHOP
 from tests.screens.conftest import OpenApp, notices, settle, until
 
@@ -184,3 +188,41 @@ async def test_queries_are_confirmed_by_a_key_and_contexts_and_weights_are_offer
         app.screen.query_one(Input).value = str(tmp_path / "none.jsonl")
         await pilot.press("enter")
         await until(pilot, lambda: "nothing to weigh" in notices(pilot))
+
+
+async def test_queries_are_answered_as_an_evaluation_by_a_key(
+    open_app: OpenApp, shop: IndexStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PromptStore(shop.catalog).save("faq", template="{{ retrieve(question, 1) }} {{ question }}")
+    PromptStore(shop.catalog).save("plain", template="{{ question }}")
+    path = tmp_path / "queries.jsonl"
+    path.write_text('{"query": "my card", "documents": ["card.txt"]}\n{"query": "moon", "answerable": false}\n')
+    run: list[Suite] = []
+
+    async def kept(_shell: object, suite: Suite) -> str | None:
+        run.append(suite)
+        return None
+
+    monkeypatch.setattr(run_flow, "run_suite", kept)
+    async with open_app() as pilot:
+        app = pilot.app
+        await pilot.press("f9", "2")
+        await settle(pilot)
+        await pilot.press("K")
+        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
+        await settle(pilot)
+        screen = app.screen
+        for queries, told in ((str(path), ""), ("", "no confirmed queries")):
+            await pilot.press("v")
+            await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
+            assert app.screen.query_one(Options).option_count == 1
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, LineDialog))
+            app.screen.query_one(Input).value = queries
+            await pilot.press("enter")
+            await until(pilot, lambda: bool(run))
+            await until(pilot, lambda: app.screen is screen)
+            await settle(pilot)
+            assert told in notices(pilot)
+    (suite,) = run
+    assert (suite.name, suite.prompts(), len(suite.cases)) == ("shop-answers", ["faq@1"], 2)

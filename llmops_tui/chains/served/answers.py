@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from llmops_tui.chains.asking import PATH
 from llmops_tui.chains.conversation import inputs_of
 from llmops_tui.chains.definition import Body
-from llmops_tui.chains.executor import ChainRun, as_text
+from llmops_tui.chains.executor import ChainRun, StepFailedError, as_text
 from llmops_tui.chains.resolution import Resolved, resolve
 from llmops_tui.chains.served.pooled import PooledModels
 from llmops_tui.chains.spans import MemoryJournal
@@ -103,9 +103,12 @@ class ServedChains:
         asked = await self._asked(request, given)
         models = PooledModels(self._pool, self._models, asked.caller, asked.version.served)
         if asked.stream:
-            return await self._stream(asked, models)
+            return await self._stream(asked, models, given)
         run = ChainRun(asked.resolved, self._tools, models, MemoryJournal(), most=_MOST_STEPS)
-        value = await while_connected(request, run.run(asked.inputs))
+        try:
+            value = await while_connected(request, run.run(asked.inputs))
+        except StepFailedError as error:
+            raise of_request(error, given) from error
         message = {"role": "assistant", "content": as_text(value)}
         whole: dict[str, Any] = dict(envelope("chat", new_id("chatcmpl"), asked.version.served, [], chunk=False))
         whole["choices"] = [{"index": 0, "message": message, "finish_reason": _stopped(run), "logprobs": None}]
@@ -148,7 +151,7 @@ class ServedChains:
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return _Asked(request, version, resolved, inputs, body.stream, usage)
 
-    async def _stream(self, asked: _Asked, models: PooledModels) -> Response:
+    async def _stream(self, asked: _Asked, models: PooledModels, given: JsonObject) -> Response:
         """An answer as it comes; what fails before its first piece is refused as a whole request is."""
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -171,6 +174,8 @@ class ServedChains:
             first = await while_connected(asked.request, pieces.get())
             if first is None and task.exception() is not None:
                 await task
+        except StepFailedError as error:
+            raise of_request(error, given) from error
         except BaseException:
             task.cancel()
             raise
@@ -213,6 +218,16 @@ class ServedChains:
         finally:
             # The client may have left.
             task.cancel()
+
+
+def of_request(error: StepFailedError, given: JsonObject) -> LlmopsError:
+    """What failed, by the field of the request where that is at fault: a step cannot search for an empty question."""
+    messages = given.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    empty = isinstance(last, dict) and not str(last.get("content") or "").strip()
+    if error.code != "bad_search" or not empty:
+        return error
+    return FieldRefusedError(f"messages[{len(messages or ()) - 1}].content", error.message, error.hint, error.code)
 
 
 def final_paths(body: Body, path: str = "") -> frozenset[str]:

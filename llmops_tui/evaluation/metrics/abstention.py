@@ -11,12 +11,13 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.fact_records import AbstentionFacts, CellFacts, MeanRecord
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.contexts import answerable
 from llmops_tui.evaluation.metrics.recognised import Recognised
 from llmops_tui.evaluation.metrics.silence import abstains
 from llmops_tui.evaluation.metrics.texts import short
-from llmops_tui.evaluation.records import AbstentionFacts, CellFacts, Facts, MeanRecord
+from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.intervals import ends, mean_interval
 
 # What is looked at of an answer for words of a user's own.

@@ -9,12 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.fact_records import SentenceFacts
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.contexts import NO_CONTEXT, answerable, asked_of, context_of, retrieved_for
 from llmops_tui.evaluation.metrics.recognised import Recognised
 from llmops_tui.evaluation.metrics.silence import abstains
 from llmops_tui.evaluation.metrics.texts import short
-from llmops_tui.evaluation.records import Facts, SentenceFacts
+from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.intervals import ends, mean_interval
 
 

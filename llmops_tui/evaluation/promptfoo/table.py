@@ -23,7 +23,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "agent-rubric": (_GRADED, _JUDGE),
     "answer-relevance": (_GRADED, _JUDGE),
     "context-faithfulness": (_GRADED, "Use {type: grounded}, or a judge."),
-    "context-recall": (_GRADED, _JUDGE),
+    "context-recall": (_GRADED, "Use {type: context-recall}, or a judge."),
     "context-relevance": (_GRADED, _JUDGE),
     "conversation-relevance": (_GRADED, _JUDGE),
     "factuality": (_GRADED, _JUDGE),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmops_tui.chains.store import ChainStore, is_chain, split_step
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.metrics.base import MetricEntry
+from llmops_tui.evaluation.records import Manifest
 from llmops_tui.evaluation.retrieval.gold import GoldQuery, read_queries
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import Suite, check_suite
+from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.answer_settings import defaults_of
 from llmops_tui.inference.asked_prompt import rendered
 from llmops_tui.inference.prompt_versions import PromptVersion
@@ -59,7 +61,7 @@ def answers_suite(store: EvaluationStore, index: Index, path: Path, asked: Answe
             _require(renderer, retrieval, version, index, dict.fromkeys(names, queries[0].text))
     finally:
         renderer.close()
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "description": f"queries of {index.record['name']}, answered by prompts that retrieve",
         "cases": [_case(query, sorted(names)) for query in queries],
         "prompt": list(asked.prompts),
@@ -88,7 +90,7 @@ def _input(store: EvaluationStore, ref: str) -> str:
     return _only(list(chain.inputs), chain.defaults().keys(), ref)
 
 
-def _only(names: Sequence[str], defaults: Any, ref: str) -> str:
+def _only(names: Sequence[str], defaults: Collection[str], ref: str) -> str:
     needed = [name for name in names if name not in defaults]
     for some in (needed, names):
         if len(some) == 1:
@@ -116,14 +118,14 @@ def _require(
         raise InputRefusedError("another_index", told, f"{hint} Or measure that index.")
 
 
-def _case(query: GoldQuery, names: Sequence[str]) -> dict[str, Any]:
+def _case(query: GoldQuery, names: Sequence[str]) -> JsonObject:
     case = {"vars": dict.fromkeys(names, query.text), "slices": {_MARK: "yes" if query.answerable else "no"}}
     return {**case, "expected": query.reference} if query.reference else case
 
 
-def _metrics(queries: Sequence[GoldQuery], asked: AnswersAsked) -> list[dict[str, Any]]:
+def _metrics(queries: Sequence[GoldQuery], asked: AnswersAsked) -> list[MetricEntry]:
     recalled = any(query.reference for query in queries)
-    found: list[dict[str, Any]] = [{"type": "context-recall"}] if recalled else []
+    found: list[MetricEntry] = [{"type": "context-recall"}] if recalled else []
     found += [{"type": "grounded"}]
     found += [{"type": "abstention", "answerable": _MARK, "words": list(asked.words), "pattern": asked.pattern}]
     if asked.judge:
@@ -132,7 +134,11 @@ def _metrics(queries: Sequence[GoldQuery], asked: AnswersAsked) -> list[dict[str
     return found
 
 
-def from_elsewhere(used: dict[str, str], index: Index) -> str:
-    """What is to be said of passages that came from other versions than the one that is measured; empty where none did."""
-    others = ", ".join(ref for ref in used if ref != index.ref)
+def from_elsewhere(manifest: Manifest, index: Index) -> str:
+    """What is to be said of a run whose passages came from other versions than the one that is measured, or that had none."""
+    of_chain = {name.removeprefix("index ") for name in manifest.get("chain_parts", {}) if name.startswith("index ")}
+    used = {*manifest.get("indexes", {}), *of_chain}
+    if not used:
+        return "nothing was retrieved"
+    others = ", ".join(sorted(used - {index.ref}))
     return f"passages came from {others}, and {index.ref} is measured" if others else ""

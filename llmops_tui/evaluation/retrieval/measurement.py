@@ -146,7 +146,7 @@ def measure(
             {
                 "index": contender.index.ref,
                 "by": contender.by,
-                "figures": [_figure(name, values) for name, values in column.items()],
+                "figures": [_figure(name, values) for name, values in column.items() if not np.isnan(values).all()],
                 "tokens": round(size, 1),
             }
             for contender, column, size in zip(contenders, columns, tokens, strict=True)
@@ -232,7 +232,15 @@ def _figure(name: str, column: Floats) -> RankFigure:
 
 def _compared(contenders: Sequence[Contender], columns: Sequence[Mapping[str, Floats]]) -> list[RetrieverComparison]:
     baseline = columns[0]
-    raw = [[_difference(name, baseline[name], column[name]) for name in column] for column in columns[1:]]
+    # A metric that both have of no query, such as of spans that say something in one index alone, is not compared.
+    raw = [
+        [
+            _difference(name, baseline[name], column[name])
+            for name in column
+            if not np.isnan(baseline[name] + column[name]).all()
+        ]
+        for column in columns[1:]
+    ]
     corrected = iter(holm([one["p"] for differences in raw for one in differences]))
     for differences in raw:
         for one in differences:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from llmops_tui.evaluation.records import ComparisonRecord, RunRecord
+
 
 class RankFigure(TypedDict):
     """The mean of a metric over ``n`` queries, with its interval."""
@@ -66,6 +68,18 @@ class RetrieverComparison(TypedDict):
     baseline: str
     candidate: str
     differences: list[RankDifference]
+
+
+class AnswersRecord(TypedDict):
+    """What became of the passages in answers: the runs of a suite, each after the first compared with that.
+
+    ``elsewhere`` says of runs that their passages came from other versions than the one that is measured.
+    """
+
+    suite: str
+    runs: list[RunRecord]
+    elsewhere: dict[str, str]
+    comparisons: list[ComparisonRecord]
 
 
 class QueryScores(TypedDict):
