@@ -41,17 +41,17 @@ COLUMNS: list[Column[Job]] = [
     Column(
         "done",
         lambda job: (units.share(job.progress), "plain" if job.state == JobState.RUNNING else "muted"),
-        lambda job: job.progress, unit="%", right=True, falling=True, rank=3,
+        lambda job: job.progress, unit="%", right=True, falling=True, rank=4,
     ),
     Column("job", lambda job: safe_line(job.title, 200), share=3, least=16),
-    Column("outcome", _outcome, share=2, least=12, rank=6),
+    Column("outcome", _outcome, share=2, least=12, rank=2),
     Column(
         "began", lambda job: units.moment(job.started_at or job.created_at),
-        lambda job: job.started_at or job.created_at, falling=True, rank=2,
+        lambda job: job.started_at or job.created_at, falling=True, rank=5,
     ),
     Column(
         "took", lambda job: "–" if (took := _took(job)) is None else units.duration(took), _took,
-        right=True, falling=True, rank=1, least=7,
+        right=True, falling=True, rank=3, least=7,
     ),
     Column("kind", lambda job: (safe_line(job.kind), "muted"), rank=7, chosen=False),
     Column("id", lambda job: (job.id, "muted"), rank=8, chosen=False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -14,6 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.columns import fit
 from screens.widgets.fields import Field
 from screens.widgets.modal import Modal
 from screens.widgets.motions import Options
@@ -139,6 +141,10 @@ class LineDialog(Modal[str | None]):
         self.dismiss(None)
 
 
+# A list that scrolls has so many cells less.
+_SCROLLBAR = 1
+
+
 @dataclass(frozen=True)
 class Choice:
     """One line of a choice: its value, what is shown, a note behind it, and what kind of thing it is where it can be archived."""
@@ -170,6 +176,7 @@ class ChoiceDialog(Modal[str | None]):
         self._choices = list(choices)
         self._empty = empty
         self._away: list[Choice] = []
+        self._room = 0
 
     @property
     def kinds(self) -> set[str]:
@@ -190,6 +197,15 @@ class ChoiceDialog(Modal[str | None]):
     def on_mount(self) -> None:
         """Fill the list."""
         self._fill("")
+
+    def on_resize(self) -> None:
+        """Cut names anew that have less room than they need, or more than they had."""
+        options = self.query_one(OptionList)
+        longest = max((cell_len(safe_line(choice.label)) for choice in self._choices), default=0)
+        if longest > min(self._room, options.content_size.width - _SCROLLBAR):
+            at = options.highlighted
+            self._fill(self.query_one(Field).value)
+            options.highlighted = at
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
@@ -225,13 +241,18 @@ class ChoiceDialog(Modal[str | None]):
         options = self.query_one(OptionList)
         options.clear_options()
         shows_away = text.startswith("%")
+        self._room = room = options.content_size.width - _SCROLLBAR
         words = text.removeprefix("%").lower().split()
         for index, choice in enumerate(self._choices):
             if choice in self._away and not shows_away:
                 continue
             if all(word in f"{choice.label} {choice.note}".lower() for word in words):
                 away = "archived  " if choice in self._away else ""
-                shown = Content.assemble(safe_line(choice.label), "  ", (away + safe_line(choice.note), "$muted"))
+                label = safe_line(choice.label)
+                if 0 < room < cell_len(label):
+                    # Names often differ at their ends alone.
+                    label = fit(label, room, middle=True)
+                shown = Content.assemble(label, "  ", (away + safe_line(choice.note), "$muted"))
                 options.add_option(Option(shown, id=str(index)))
         if options.option_count:
             options.highlighted = 0
