@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from textual.app import App
 from textual.binding import Binding
@@ -32,7 +33,7 @@ def marks_of(panels: Iterable[Panel], key: str) -> Iterator[Content]:
     yield Content("")
 
 
-def key_for(app: App[object], keymap: Mapping[str, str], *, maximised: bool) -> str:
+def key_for(app: App[Any], keymap: Mapping[str, str], *, maximised: bool) -> str:
     """The key that shows what is hidden: that of jump mode, or the one that ends a pane's filling of the terminal."""
     action = _BY_ID["app.maximise" if maximised else "app.jump"]
     return app.get_key_display(Binding(keys_of(action, dict(keymap))[0], ""))

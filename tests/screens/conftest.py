@@ -57,14 +57,14 @@ def styles_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stylesheet, "_parse_rules", _parse_once)
 
 
-_draw = Screen._compositor_refresh
+DRAW = Screen._compositor_refresh
 _pause = Pilot.pause
 
 
 def _draw_later(screen: Screen[Any]) -> None:
     """What changed stays to be drawn; screens behind another tell it what changed, as ever."""
     if screen is not screen.app.screen:
-        _draw(screen)
+        DRAW(screen)
         return
     screen._dirty_widgets.clear()
     screen.app._update_mouse_over(screen)
@@ -77,7 +77,7 @@ _unseen: list[Pilot[int]] = []
 async def _pause_and_draw(pilot: Pilot[int], delay: float | None = None) -> None:
     await _pause(pilot, delay)
     if pilot not in _unseen and pilot.app.screen._compositor._dirty_regions:
-        _draw(pilot.app.screen)
+        DRAW(pilot.app.screen)
 
 
 @pytest.fixture(autouse=True)
