@@ -58,7 +58,7 @@ def styles_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 DRAW = Screen._compositor_refresh
-_pause = Pilot.pause
+PAUSE = Pilot.pause
 
 
 def _draw_later(screen: Screen[Any]) -> None:
@@ -75,7 +75,7 @@ _unseen: list[Pilot[int]] = []
 
 
 async def _pause_and_draw(pilot: Pilot[int], delay: float | None = None) -> None:
-    await _pause(pilot, delay)
+    await PAUSE(pilot, delay)
     if pilot not in _unseen and pilot.app.screen._compositor._dirty_regions:
         DRAW(pilot.app.screen)
 
@@ -215,7 +215,7 @@ async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
             await pilot.pause()
             return
         # What comes soon is drawn once, when it is there.
-        await (_pause(pilot, 0.01) if asked < 20 else pilot.pause(0.01))
+        await (PAUSE(pilot, 0.01) if asked < 20 else pilot.pause(0.01))
     raise AssertionError("it never happened")
 
 
