@@ -47,16 +47,16 @@ def _outcome(job: Job) -> Part:
 
 COLUMNS: list[Column[Job]] = [
     Column("state", lambda job: (job.state.value, tone_of(job.state.value))),
-    Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=3, spare=True),
+    Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=4, spare=True),
     Column("job", lambda job: safe_line(job.title, 200), share=3, least=16),
-    Column("outcome", _outcome, share=2, least=12, rank=6),
+    Column("outcome", _outcome, share=2, least=12, rank=2),
     Column(
         "began", lambda job: units.moment(job.started_at or job.created_at),
-        lambda job: job.started_at or job.created_at, falling=True, rank=2,
+        lambda job: job.started_at or job.created_at, falling=True, rank=5,
     ),
     Column(
         "took", lambda job: "–" if (took := _took(job)) is None else units.clock_time(took), _took,
-        unit="m:s", right=True, falling=True, rank=1, least=8,
+        unit="m:s", right=True, falling=True, rank=3, least=8,
     ),
     Column("kind", lambda job: (safe_line(job.kind), "muted"), rank=7, chosen=False),
     Column("id", lambda job: (job.id, "muted"), rank=8, chosen=False),

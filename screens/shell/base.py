@@ -51,6 +51,8 @@ class BaseScreen(PlaceScreen, ShellNode):
         self.profile = profile
         # For which width the panes are laid out.
         self._laid_out = ""
+        # What the app was like when all of this was styled.
+        self._styled_for: object = None
         self.shows_archived = False
 
     @property
@@ -96,6 +98,17 @@ class BaseScreen(PlaceScreen, ShellNode):
             self._compositor._dirty_regions.add(self.size.region)  # noqa: SLF001  by which it draws all
             self._repaint_required = False
         super()._on_timer_update()
+
+    @on(events.ScreenResume)
+    def _keep_styles(self, event: events.ScreenResume) -> None:
+        """Have nothing styled anew that is styled for what the app is like: that is a quarter of a change of screen.
+
+        What changes on a screen behind another is styled at once, as everywhere.
+        """
+        app = self.app
+        likeness = (app._css_update_count, frozenset(app.classes), frozenset(app.pseudo_classes), app.size)  # noqa: SLF001
+        event.refresh_styles = event.refresh_styles and likeness != self._styled_for
+        self._styled_for = likeness
 
     def on_screen_resume(self) -> None:
         """What the status became while another screen was in front."""

@@ -93,7 +93,8 @@ class TabLine(Widget):
         front = name == self._front
         text = self._style("front" if front else "tab")
         kind, mark, count = self._badge(name)
-        badge = self._style(kind) if kind else text
+        told = self._style(kind) if kind else text
+        badge = Style(text.background, told.foreground, bold=told.bold)
         parts: list[tuple[str, Style]] = [(key, text if front else self._style("key"))]
         if mark and not counted:
             parts += [(mark, badge), (title, text)]

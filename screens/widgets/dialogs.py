@@ -213,6 +213,13 @@ class ChoiceDialog(Modal[str | None]):
         self._fill("")
         self.query_one(OptionList).styles.height = max(1, self.query_one(OptionList).option_count)
 
+    def on_resize(self) -> None:
+        """Cut names anew that have less room than they need, or more than they had."""
+        options = self.query_one(OptionList)
+        at = options.highlighted
+        self._fill(self.query_one(Field).value)
+        options.highlighted = at
+
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -256,7 +263,7 @@ class ChoiceDialog(Modal[str | None]):
                 continue
             if all(word in f"{choice.label} {choice.note}".lower() for word in words):
                 away = "archived  " if choice in self._away else ""
-                name = fit(safe_line(choice.label), label)
+                name = fit(safe_line(choice.label), label, middle=True)  # names often differ at their ends alone
                 shown = Content.assemble(name, " " * _GAP, (away + safe_line(choice.note), "$muted"))
                 options.add_option(Option(shown, id=str(index)))
         if options.option_count:

@@ -57,14 +57,14 @@ def styles_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stylesheet, "_parse_rules", _parse_once)
 
 
-_draw = Screen._compositor_refresh
-_pause = Pilot.pause
+DRAW = Screen._compositor_refresh
+PAUSE = Pilot.pause
 
 
 def _draw_later(screen: Screen[Any]) -> None:
     """What changed stays to be drawn; screens behind another tell it what changed, as ever."""
     if screen is not screen.app.screen:
-        _draw(screen)
+        DRAW(screen)
         return
     screen._dirty_widgets.clear()
     screen.app._update_mouse_over(screen)
@@ -75,9 +75,9 @@ _unseen: list[Pilot[int]] = []
 
 
 async def _pause_and_draw(pilot: Pilot[int], delay: float | None = None) -> None:
-    await _pause(pilot, delay)
+    await PAUSE(pilot, delay)
     if pilot not in _unseen and pilot.app.screen._compositor._dirty_regions:
-        _draw(pilot.app.screen)
+        DRAW(pilot.app.screen)
 
 
 @pytest.fixture(autouse=True)
@@ -215,7 +215,7 @@ async def until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
             await pilot.pause()
             return
         # What comes soon is drawn once, when it is there.
-        await (_pause(pilot, 0.01) if asked < 20 else pilot.pause(0.01))
+        await (PAUSE(pilot, 0.01) if asked < 20 else pilot.pause(0.01))
     raise AssertionError("it never happened")
 
 

@@ -6,6 +6,7 @@ from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.workspace.layout import Workspace
 from screens.jobs.jobs_pane import COLUMNS, JobsPane
 from screens.jobs.log_pane import overwritten
+from screens.widgets.table import Table
 from tests.screens.conftest import OpenApp, settle, until
 from tests.waiting import wait_for
 
@@ -30,7 +31,7 @@ async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_ap
         arguments={"name": "support-base"},
     )  # fmt: skip
     wait_for(lambda: launcher.store.get(verified.id).state.final)
-    async with open_app(size=(160, 40)) as pilot:
+    async with open_app(size=(120, 40)) as pilot:
         await pilot.app.switch_mode("jobs")
         await settle(pilot)
         listed = pilot.app.screen.query_one(JobsPane)
@@ -38,5 +39,7 @@ async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_ap
         await settle(pilot)
         column = next(column for column in COLUMNS if column.name == "outcome")
         assert column.part(listed.jobs[0])[0] == "model support-base · intact yes"
+        # Among the last that go where there is little room.
+        assert "outcome" in [name for name, _ in listed.query_one(Table)._planned().widths]
         shown = str(pilot.app.screen.query_one("#log-text").render())
         assert "intact  yes" in shown

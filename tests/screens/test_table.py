@@ -12,11 +12,13 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.containers import Vertical
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from screens.actions import ACTIONS
 from screens.theme import VARIABLE_DEFAULTS
 from screens.widgets.arrangement import Arrangement
 from screens.widgets.columns import GAP, Column, ColumnPlan, fit, fit_columns, sort_rows
+from screens.widgets.dialogs import Choice, ChoiceDialog
 from screens.widgets.row_filter import RowFilter, is_filter
 from screens.widgets.table import TABLE_KEYS, Table
 from screens.widgets.table_filter import TableFilter
@@ -296,3 +298,19 @@ def test_a_run_has_its_state_in_every_width(width: int) -> None:
     text = "".join(part for part, _ in plan.line(states[1]))
     assert "▶ 120 of 300" in text
     assert [name for name, _ in plan.widths][:2] == ["run", "state"]
+
+
+async def test_two_long_names_in_a_choice_still_differ(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        names = [f"{'support-base-finetuned-' * 5}{end}" for end in ("q4_k_m", "q8_0")]
+        await pilot.app.push_screen(ChoiceDialog("Which?", [Choice(name, name) for name in names]))
+        await settle(pilot)
+        await pilot.press("down")
+        options = pilot.app.screen.query_one(OptionList)
+        for width in (80, 60, 200):
+            await pilot.resize_terminal(width, 24)
+            await settle(pilot)
+            shown = [str(options.get_option_at_index(at).prompt).rstrip() for at in range(2)]
+            assert all(cell_len(text) <= options.content_size.width for text in shown)
+            assert [text.endswith(("q4_k_m", "q8_0")) for text in shown] == [True, True]
+            assert options.highlighted == 1
