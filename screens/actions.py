@@ -290,10 +290,11 @@ def bindings_of(scope: str) -> list[Binding]:
     for action in actions_of(scope):
         target = action.target
         plain, always = action.keys_by_reach(action.keys)
+        # The footer shows an action once, by the keys that always work where there are any; escape does, too.
+        told_plain = not always or plain.startswith("escape")
         for keys, priority, suffix in ((plain, False, ""), (always, True, ALWAYS)):
             if keys:
-                # The footer shows an action once, by the keys that always work where there are any.
-                show = action.show and (priority or not always)
+                show = action.show and priority is not told_plain
                 name = action.id + suffix
                 out.append(Binding(keys, target, action.title, show, priority=priority, tooltip=action.help, id=name))
     return out

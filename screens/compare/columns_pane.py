@@ -17,8 +17,9 @@ from textual.worker import Worker
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.compare.boards import TIE
-from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, with_next_seed
+from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, common_title, with_next_seed
 from llmops_tui.prompts.compare.records import Answering
+from llmops_tui.safe_text import safe_line
 from screens.compare.column_view import ColumnView
 from screens.compare.state import EMPTY, CompareState
 from screens.shell.pane import Pane
@@ -118,7 +119,8 @@ class ColumnsPane(Pane):
         last = min(first + each, count)
         further = "l shows more" if last < count else "h shows those before"
         more = f"{first + 1}–{last} of {count}, {further}" if pages > 1 else ""
-        self.set_title("Columns", more)
+        common = safe_line(common_title(self._state.columns), 60)
+        self.set_title("Columns", " · ".join(part for part in (common, more) if part))
 
     @on(ColumnView.Focused)
     def _focused(self, event: ColumnView.Focused) -> None:

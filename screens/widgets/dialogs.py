@@ -23,6 +23,8 @@ from screens.widgets.path_suggester import PathSuggester
 
 # Cells of a dialog, of what is around its text, and between what is chosen and what is said of it.
 _USUAL, _WIDEST, _FRAME, _GAP = 72, 110, 7, 2
+# Lines of a choice around its list, without those of the title.
+_ROWS_AROUND = 9
 
 
 def keys_line(*keys: tuple[str, str]) -> Static:
@@ -176,6 +178,7 @@ class ChoiceDialog(Modal[str | None]):
         self._choices = list(choices)
         self._empty = empty
         self._away: list[Choice] = []
+        self._offered = 0
 
     @property
     def kinds(self) -> set[str]:
@@ -209,9 +212,16 @@ class ChoiceDialog(Modal[str | None]):
         return max((cell_len(safe_line(choice.note)) for choice in self._choices), default=0)
 
     def on_mount(self) -> None:
-        """Fill the list, which keeps the height of all there is to choose from."""
+        """Fill the list."""
         self._fill("")
-        self.query_one(OptionList).styles.height = max(1, self.query_one(OptionList).option_count)
+        self._offered = self.query_one(OptionList).option_count
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """As tall as all there is to choose from, whatever is typed, where the terminal is."""
+        title = -(-cell_len(self._title) // max(1, self._width - _FRAME))
+        room = self.app.size.height * 9 // 10 - _ROWS_AROUND - title
+        self.query_one(OptionList).styles.height = max(3 if self._offered > 2 else 1, min(self._offered, room))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:

@@ -11,9 +11,8 @@ from tests.screens.test_playground import playground, run, write
 
 
 def test_the_words_between_what_is_the_same_at_both_ends() -> None:
-    assert differing("a b c".split(), "a x y c".split()) == ("b", "x y")
-    assert differing("a b".split(), "a b c".split()) == ("", "c")
-    assert differing("a a a".split(), "a a".split()) == ("a", "")
+    for before, after, gone, new in (("abc", "axyc", "b", "x y"), ("ab", "abc", "", "c"), ("aaa", "aa", "a", "")):
+        assert differing(list(before), list(after)) == (gone, new)
     assert differing([], []) == ("", "")
 
 
