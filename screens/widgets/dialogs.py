@@ -194,9 +194,12 @@ class ChoiceDialog(Modal[str | None]):
         with Vertical(classes="dialog dialog-choice") as box:
             box.styles.width = self._width
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
-            yield Field(placeholder="type to filter", id="narrow", compact=True)
+            field = Field(placeholder="type to filter", id="narrow", compact=True)
+            field.display = bool(self._choices)
+            yield field
             yield Options(id="choices", markup=False, compact=True)
-            yield keys_line(("↑ ↓", "move"), ("enter", "choose"), ("esc", "leave"))
+            chooses = (("↑ ↓", "move"), ("enter", "choose")) if self._choices else ()
+            yield keys_line(*chooses, ("esc", "leave"))
 
     @property
     def _width(self) -> int:
