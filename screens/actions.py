@@ -9,7 +9,7 @@ from screens.side_actions import CHAINS, IMPROVEMENT, RETRIEVAL, SETTINGS
 
 ACTIONS: tuple[Action, ...] = (
     Action("app.help", "f1,question_mark", "Help", "Describe this pane, its keys and the matching command.", show=True),
-    Action("app.jump", "ctrl+o,f9", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
+    Action("app.jump", "f9,ctrl+o", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
     Action("app.palette", "ctrl+p,f10", "Palette", "Find any action, and anything of the workspace by its name or text.", show=True, priority=True),
     Action("app.command_line", "colon,alt+c", "Command line", "Type a command of llmops, without the word itself; tab completes it."),
     Action("app.maximise", "F,f11", "Maximise", "Fill the terminal with this pane, and back."),

@@ -22,7 +22,7 @@ HELP_CHART = (
     "crosshair, enter shows what ran then. Each dot is the maximum of its interval."
 )
 HELP_PROCESSES = (
-    "Processes by CPU and memory. Processes of llmops are named: ▣ a model server, ▶ a run, ⛭ a job. x sends a signal, "
+    "Processes by CPU and memory. Processes of llmops are named: ▣ a model server, ▶ a run, ⚙ a job. x sends a signal, "
     "after asking; r makes the list read-only."
 )
 HELP_ENGINES = (
@@ -43,7 +43,7 @@ NO_ALERTS = "No alerts.\ne edits the rules."
 NO_PROCESSES = "Loading …"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.:-=+*#"
-_MARKS = {"server": "▣", "run": "▶", "job": "⛭", "app": "◆", "elsewhere": "?"}
+_MARKS = {"server": "▣", "run": "▶", "job": "⚙", "app": "◆", "elsewhere": "?"}
 _ASCII_MARKS = {"server": "S", "run": "R", "job": "J", "app": "A", "elsewhere": "?"}
 _LEAST_TEXT = 16
 

@@ -161,7 +161,7 @@ class Palette(Modal[Entry | None]):
         shown.placeholder = "Nothing is found. % in front finds what is archived, too." if said else ""
         shown.show(len(self._shown), self._line_of)
         more = "the best " if len(found) == _MOST else ""
-        ways = f"{more}{len(self._shown)}   ↑ ↓ move   enter does it   esc leaves   % archived, too"
+        ways = f"{more}{len(self._shown)} found   ↑ ↓ move   enter does it   esc leaves   % archived, too"
         self.query_one("#palette-ways", Static).update(Content.styled(ways, "$muted"))
 
     def _line_of(self, index: int, width: int) -> Line:

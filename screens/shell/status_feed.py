@@ -19,6 +19,7 @@ from screens.shell.workspace_status import workspace_status
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
+    from llmops_tui.jobs.store import Job
     from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Moment
     from screens.shell.shell import Shell
@@ -98,6 +99,12 @@ class StatusFeed:
                         self._loop.call_soon_threadsafe(say, context=self._context)
         self._notices = {path for path, _ in notices}
 
+    def _title(self, job: Job) -> str:
+        """A job and how far it is: now, as its pane says it, and not when the recorder looked last."""
+        with contextlib.suppress(LlmopsError):
+            job = self._app.services.jobs.store.get(job.id)
+        return "" if job.state.final else f"{job.title} {job.progress:.0%}"
+
     def _fields(self, moment: Moment) -> dict[str, Any]:
         """Fields of the status at a moment."""
         from llmops_tui.workspace.notices import read_notices
@@ -116,7 +123,7 @@ class StatusFeed:
             "gpu": self._gpu.add(gpu.utilisation if gpu else None),
             "gpu_memory": memory,
             "jobs": len(running),
-            "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
+            "job_title": self._title(running[0]) if running else "",
             "notices": len(notices) + len(moment.alerts),
             "badges": self._counts.look(running, moment.ended, len(moment.alerts)),
         }

@@ -111,7 +111,7 @@ class StatusLine(Horizontal):
     def _parts(self, status: Status, leanness: int) -> dict[str, Content]:
         """What is said in each place; with ``leanness`` first bars go, then titles and speed, then figures, then loads."""
         mark = ("▣" if status.loaded else "□") if self._utf8 else ("[x]" if status.loaded else "[ ]")
-        warning, wheel = ("⚠", "⛭") if self._utf8 else ("!", "jobs")
+        warning, wheel = ("⚠", "⚙") if self._utf8 else ("!", "jobs")
         speed = f" · {status.tokens_per_s:,.0f} tok/s" if status.tokens_per_s and leanness < 2 else ""
         title = f" {safe_line(status.job_title, 40)}" if status.job_title and leanness < 2 else ""
         return {

@@ -223,8 +223,8 @@ class ChoiceDialog(Modal[str | None]):
     def on_resize(self) -> None:
         """As tall as all there is to choose from, whatever is typed, where the terminal is."""
         title = -(-cell_len(self._title) // max(1, self._width - _FRAME))
-        room = self.app.size.height * 9 // 10 - _ROWS_AROUND - title
-        self.query_one(OptionList).styles.height = max(3 if self._offered > 2 else 1, min(self._offered, room))
+        room = self.lines_beside(_ROWS_AROUND + title)
+        self.query_one(OptionList).styles.height = max(1, min(self._offered, room))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:

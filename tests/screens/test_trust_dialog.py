@@ -154,6 +154,6 @@ async def test_what_matters_is_not_pushed_out(open_app: OpenApp, width: int, mon
                 assert part.region.right <= width
                 assert part.region.width >= len(str(part.content))
             assert "⚠ 3" in shown(pilot, "alerts")
-            assert "⛭ 2" in shown(pilot, "jobs")
+            assert "⚙ 2" in shown(pilot, "jobs")
         if width == 200:
             assert "qlora-03" in shown(pilot, "jobs")
