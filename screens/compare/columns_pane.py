@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import events, on
@@ -55,8 +56,7 @@ class ColumnsPane(Pane):
         self._cells_per_second = min(profile.cells_per_second, _CELLS)
         self._timer: Timer | None = None
         self._worker: Worker[None] | None = None
-        self.place = 0
-        """The place of the column that is looked at."""
+        self.place = 0  # of the column that is looked at
 
     def compose(self) -> ComposeResult:
         """All columns there may be; those that are not are hidden."""
@@ -103,8 +103,7 @@ class ColumnsPane(Pane):
 
     def _page(self) -> None:
         """Show the columns around the one that is looked at: all where there is room, else a page of them."""
-        count = len(self._state.columns)
-        self.query_one("#compare-empty").display = not count
+        self.query_one("#compare-empty").display = not (count := len(self._state.columns))
         self.query_one("#compare-views").display = bool(count)
         if not count:
             self.set_title("Columns")
@@ -113,14 +112,13 @@ class ColumnsPane(Pane):
         pages = -(-count // fitting)
         each = -(-count // pages)
         first = self.place // each * each
+        end = min(first + each, count)
         for place, view in enumerate(self._views):
-            view.display = first <= place < min(first + each, count)
-            view.set_class(place == min(first + each, count) - 1, "-last")
-        last = min(first + each, count)
-        further = "l shows more" if last < count else "h shows those before"
-        more = f"{first + 1}–{last} of {count}, {further}" if pages > 1 else ""
+            view.display = first <= place < end
+            view.set_class(place == end - 1, "-last")
+        more = f"{first + 1}–{end} of {count}, {'l shows more' if end < count else 'h shows those before'}"
         common = safe_line(common_title(self._state.columns), 60)
-        self.set_title("Columns", " · ".join(part for part in (common, more) if part))
+        self.set_title("Columns", " · ".join(filter(None, (common, more if pages > 1 else ""))))
 
     @on(ColumnView.Focused)
     def _focused(self, event: ColumnView.Focused) -> None:
@@ -198,8 +196,7 @@ class ColumnsPane(Pane):
 
         state, services = self._state, self.services
         models = {model.name: model for model in state.models}
-        supervisor = services.servers
-        runner = ColumnRunner(services.runner, services.prompts, models, lambda name: unload_idle(supervisor, name))
+        runner = ColumnRunner(services.runner, services.prompts, models, partial(unload_idle, services.servers))
         self.shell.unfinished = "Answers are being generated."
         self.post_message(self.Changed())
         try:

@@ -30,7 +30,7 @@ from screens.widgets.line_list import Line, LineList
 from screens.widgets.modal import Modal
 
 _MOST = 200
-_KIND, _NAME = 13, 24
+_KIND, _NAME = 15, 24
 # Cells of the keys, which stand in two columns; what is longer is told by help.
 _KEYS, _FIRST_KEY = 14, 7
 # In fewer cells than these names are narrower, and one key is enough.
@@ -251,7 +251,7 @@ def _elsewhere(shell: Shell, action: Action, keys: str) -> Entry:
         shell.open_place(ScreenPlace(action.scope))
         shell.say(f"{action.title}: {key} here. {action.help}")
 
-    return Entry(action.scope, action.title, action.help, go, keys)
+    return Entry(f"on {action.scope}", action.title, action.help, go, keys)
 
 
 def _themes(shell: Shell) -> list[Entry]:

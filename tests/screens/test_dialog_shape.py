@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets._toast import Toast, ToastRack
 
+from llmops_tui.inference.sampling import SamplingParameters
+from screens.compare.mark_dialog import MarkDialog
 from screens.shell.help import show_key
 from screens.shell.key_line import KeyLine
 from screens.shell.palette import Palette
+from screens.widgets.choose_columns import ColumnsDialog
 from screens.widgets.dialogs import Choice, ChoiceDialog
+from screens.widgets.form_dialog import FormDialog
 from screens.widgets.line_list import LineList
+from screens.widgets.modal import Modal
 from tests.screens.conftest import OpenApp, settle, until
 
 _LONG = "import of a file with a name that is far longer than any dialog is wide, " * 3
@@ -56,6 +63,31 @@ async def test_a_choice_of_very_many_fits_the_terminal_with_its_keys(open_app: O
         assert keys.area
         assert keys.bottom < box.bottom
         assert dialog.query_one(OptionList).size.height > 5
+
+
+def _many() -> list[Modal[Any]]:
+    choices = [Choice(str(n), f"choice {n}") for n in range(40)]
+    names = [f"column {n}" for n in range(40)]
+    return [
+        MarkDialog("Mark", choices, 6),
+        ColumnsDialog(names, names, names[:3]),
+        FormDialog("Parameters", SamplingParameters(), told="What these do.\nIn two lines."),
+    ]
+
+
+async def test_dialogs_of_many_lines_keep_their_keys_in_sight_and_those_of_few_are_small(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 20)) as pilot:
+        for dialog in [*_many(), MarkDialog("Mark", [Choice("1", "one")], 6), ColumnsDialog(["a"], ["a"], ["a"])]:
+            pilot.app.push_screen(dialog)
+            await until(pilot, lambda dialog=dialog: bool(dialog.query(".dialog-keys")))  # type: ignore[misc]
+            await settle(pilot)
+            box, keys = dialog.query_one(".dialog").region, dialog.query(".dialog-keys").last(Static).region
+            assert keys.area
+            assert box.y < keys.y < keys.bottom < box.bottom <= 20
+            if len(getattr(dialog, "_choices", getattr(dialog, "_names", _LONG))) == 1:
+                assert box.height < 12
+            await pilot.press("escape")
+            await settle(pilot)
 
 
 async def test_what_is_told_stands_above_a_dialog_once_and_covers_no_tab(open_app: OpenApp) -> None:
