@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets._toast import Toast, ToastRack
 
 from llmops_tui.inference.sampling import SamplingParameters
 from screens.compare.mark_dialog import MarkDialog
+from screens.shell import shell
 from screens.shell.help import show_key
 from screens.shell.key_line import KeyLine
 from screens.shell.palette import Palette
@@ -18,7 +20,7 @@ from screens.widgets.dialogs import Choice, ChoiceDialog
 from screens.widgets.form_dialog import FormDialog
 from screens.widgets.line_list import LineList
 from screens.widgets.modal import Modal
-from tests.screens.conftest import OpenApp, settle, until
+from tests.screens.conftest import OpenApp, notices, settle, until
 
 _LONG = "import of a file with a name that is far longer than any dialog is wide, " * 3
 
@@ -102,6 +104,25 @@ async def test_what_is_told_stands_above_a_dialog_once_and_covers_no_tab(open_ap
         assert all(toast.region.y >= 1 for toast in dialog.query(Toast))
         await pilot.press("escape")
         await until(pilot, lambda: pilot.app.screen is behind and behind.query_one(ToastRack).display)
+
+
+async def test_what_was_read_on_a_screen_does_not_cover_the_next(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app(size=(120, 40)) as pilot:
+        app, behind = pilot.app, pilot.app.screen
+        app.notify("just told", timeout=60)
+        app.notify("a failure", severity="error", timeout=60)
+        await until(pilot, lambda: len(behind.query(Toast)) == 2)
+        await pilot.press("f9", "8")
+        await until(pilot, lambda: app.current_mode == "jobs")
+        await settle(pilot)
+        assert "just told" in notices(pilot)
+        monkeypatch.setattr(shell, "_READ_SECONDS", 0.0)
+        await pilot.press("f9", "1")
+        await until(pilot, lambda: app.current_mode == "playground")
+        assert "just told" not in notices(pilot)
+        assert "a failure" in notices(pilot)
 
 
 async def test_the_palette_offers_what_makes_sense_now_with_its_keys_in_a_column(open_app: OpenApp) -> None:
