@@ -9,7 +9,7 @@ from screens.side_actions import CHAINS, IMPROVEMENT, RETRIEVAL, SETTINGS
 
 ACTIONS: tuple[Action, ...] = (
     Action("app.help", "f1,question_mark", "Help", "Describe this pane, its keys and the matching command.", show=True),
-    Action("app.jump", "ctrl+o,f9", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
+    Action("app.jump", "f9,ctrl+o", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
     Action("app.palette", "ctrl+p,f10", "Palette", "Find any action, and anything of the workspace by its name or text.", show=True, priority=True),
     Action("app.command_line", "colon,alt+c", "Command line", "Type a command of llmops, without the word itself; tab completes it."),
     Action("app.maximise", "F,f11", "Maximise", "Fill the terminal with this pane, and back."),
@@ -290,10 +290,11 @@ def bindings_of(scope: str) -> list[Binding]:
     for action in actions_of(scope):
         target = action.target
         plain, always = action.keys_by_reach(action.keys)
+        # The footer shows an action once, by the keys that always work where there are any; escape does, too.
+        told_plain = not always or plain.startswith("escape")
         for keys, priority, suffix in ((plain, False, ""), (always, True, ALWAYS)):
             if keys:
-                # The footer shows an action once, by the keys that always work where there are any.
-                show = action.show and (priority or not always)
+                show = action.show and priority is not told_plain
                 name = action.id + suffix
                 out.append(Binding(keys, target, action.title, show, priority=priority, tooltip=action.help, id=name))
     return out

@@ -87,10 +87,21 @@ class Act:
 
     @property
     def told(self) -> str:
-        """The title, with what was done at once with it and what became of it."""
-        more = f", and {self.beside} more at once" if self.beside else ""
-        away = " (archived, not deleted)" if self.undone and self.kind == "rows" and self.before is None else ""
-        return f"{self.title}{more}{away}"
+        """The title, with what was done at once with it and what became of it, for a list of acts."""
+        return f"{self._whole_title} ({self._became})" if self._became else self._whole_title
+
+    @property
+    def quoted(self) -> str:
+        """The same behind “undone”: the act in quotes, which no longer holds, and what became of what it made."""
+        return f"“{self._whole_title}”" + (f"; it is {self._became}" if self._became else "")
+
+    @property
+    def _whole_title(self) -> str:
+        return f"{self.title}, and {self.beside} more at once" if self.beside else self.title
+
+    @property
+    def _became(self) -> str:
+        return "archived, not deleted" if self.undone and self.kind == "rows" and self.before is None else ""
 
     @property
     def title(self) -> str:

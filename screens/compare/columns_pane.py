@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import events, on
@@ -17,8 +18,9 @@ from textual.worker import Worker
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.compare.boards import TIE
-from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, with_next_seed
+from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, common_title, with_next_seed
 from llmops_tui.prompts.compare.records import Answering
+from llmops_tui.safe_text import safe_line
 from screens.compare.column_view import ColumnView
 from screens.compare.state import ALONE, EMPTY, CompareState
 from screens.shell.pane import Pane
@@ -54,8 +56,7 @@ class ColumnsPane(Pane):
         self._cells_per_second = min(profile.cells_per_second, _CELLS)
         self._timer: Timer | None = None
         self._worker: Worker[None] | None = None
-        self.place = 0
-        """The place of the column that is looked at."""
+        self.place = 0  # of the column that is looked at
 
     def compose(self) -> ComposeResult:
         """All columns there may be; those that are not are hidden."""
@@ -103,8 +104,7 @@ class ColumnsPane(Pane):
 
     def _page(self) -> None:
         """Show the columns around the one that is looked at: all where there is room, else a page of them."""
-        count = len(self._state.columns)
-        self.query_one("#compare-empty").display = not count
+        self.query_one("#compare-empty").display = not (count := len(self._state.columns))
         self.query_one("#compare-views").display = bool(count)
         if not count:
             self.set_title("Columns")
@@ -113,13 +113,13 @@ class ColumnsPane(Pane):
         pages = -(-count // fitting)
         each = -(-count // pages)
         first = self.place // each * each
+        end = min(first + each, count)
         for place, view in enumerate(self._views):
-            view.display = first <= place < min(first + each, count)
-            view.set_class(place == min(first + each, count) - 1, "-last")
-        last = min(first + each, count)
-        further = "l shows more" if last < count else "h shows those before"
-        more = f"{first + 1}–{last} of {count}, {further}" if pages > 1 else ""
-        self.set_title("Columns", more)
+            view.display = first <= place < end
+            view.set_class(place == end - 1, "-last")
+        more = f"{first + 1}–{end} of {count}, {'l shows more' if end < count else 'h shows those before'}"
+        common = safe_line(common_title(self._state.columns), 60)
+        self.set_title("Columns", " · ".join(filter(None, (common, more if pages > 1 else ""))))
 
     @on(ColumnView.Focused)
     def _focused(self, event: ColumnView.Focused) -> None:
@@ -197,8 +197,7 @@ class ColumnsPane(Pane):
 
         state, services = self._state, self.services
         models = {model.name: model for model in state.models}
-        supervisor = services.servers
-        runner = ColumnRunner(services.runner, services.prompts, models, lambda name: unload_idle(supervisor, name))
+        runner = ColumnRunner(services.runner, services.prompts, models, partial(unload_idle, services.servers))
         self.shell.unfinished = "Answers are being generated."
         self.post_message(self.Changed())
         try:

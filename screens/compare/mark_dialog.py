@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -12,9 +13,15 @@ from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.columns import fit
 from screens.widgets.dialogs import Choice
 from screens.widgets.modal import Modal
 from screens.widgets.motions import Options
+
+# Lines of the dialog around its list.
+_ROWS_AROUND = 8
+# Cells of what is marked, before its note.
+_MOST_LABEL = 40
 
 
 class MarkDialog(Modal[list[str] | None]):
@@ -36,7 +43,7 @@ class MarkDialog(Modal[list[str] | None]):
 
     def compose(self) -> ComposeResult:
         """The title, the list, the keys."""
-        with Vertical(classes="dialog dialog-tall"):
+        with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
             yield Options(id="marks", markup=False, compact=True)
             yield Static("", id="mark-keys", classes="dialog-keys", markup=False)
@@ -49,11 +56,18 @@ class MarkDialog(Modal[list[str] | None]):
         options.highlighted = 0 if self._choices else None
         options.focus()
         self._tell()
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """As tall as what there is to mark, where the terminal is."""
+        self.query_one(Options).styles.height = max(1, min(len(self._choices), self.lines_beside(_ROWS_AROUND)))
 
     def _line(self, n: int) -> Content:
         choice = self._choices[n]
         mark = ("■ ", "$accent") if n in self._marked else ("□ ", "$muted")
-        return Content.assemble(mark, safe_line(choice.label), "  ", (safe_line(choice.note), "$muted"))
+        widest = max(cell_len(safe_line(one.label)) for one in self._choices)
+        label = fit(safe_line(choice.label), min(widest, _MOST_LABEL))
+        return Content.assemble(mark, label, "  ", (safe_line(choice.note), "$muted"))
 
     def _tell(self) -> None:
         told = Content.assemble(

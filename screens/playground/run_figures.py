@@ -11,7 +11,6 @@ from textual.content import Content
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens.widgets import units
 
 if TYPE_CHECKING:
     from llmops_tui.inference.client import StreamEnd
@@ -67,16 +66,14 @@ def figures(run: RunRecord | None) -> Content:
 
 
 def source_of(run: RunRecord | None, chosen: Model | None, models: Sequence[Model]) -> tuple[str, str, str]:
-    """Of the answer that is shown: its version, the model that gave it and when; and what answers next where that is another."""
+    """Of the answer that is shown: its version, and the model that gave it; and what answers next where that is another."""
     next_one = f"{chosen.name} {chosen.quantization}" if chosen is not None else "no model: F9 5 adds one, F4 chooses"
     if run is None:
         return "", next_one, ""
     known = next((model for model in models if model.name == run.model), None)
-    told = [f"{known.name} {known.quantization}" if known is not None else safe_line(run.model, 40)]
-    # One that is going on has no time yet; that of past ones is what the list of runs says.
-    told += [units.moment(run.started_at)[0]] if run.started_at else []
+    told = f"{known.name} {known.quantization}" if known is not None else safe_line(run.model, 40)
     following = "" if chosen is not None and chosen.name == run.model else f"next {next_one} · "
-    return f"@{run.version}" if run.version is not None else "", " · ".join(told), following
+    return f"@{run.version}" if run.version is not None else "", told, following
 
 
 def kept_text_told(error: LlmopsError) -> LlmopsError:

@@ -43,10 +43,6 @@ _NAMES = {
     "greater_than_sign": ">",
     "less_than_sign": "<",
     "vertical_line": "|",
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
 }
 
 

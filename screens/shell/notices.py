@@ -26,6 +26,11 @@ class Notice(Notification):
         return max(self._ends - time.monotonic(), _SHORTEST)
 
     @property
+    def seen_for(self) -> float:
+        """Seconds since it was first shown; 0 before."""
+        return max(0.0, time.monotonic() - (self._ends - self.timeout)) if self._ends is not None else 0.0
+
+    @property
     def has_expired(self) -> bool:
         """Whether its time is over."""
         return self._ends is not None and self._ends <= time.monotonic()

@@ -30,9 +30,11 @@ from screens.widgets.line_list import Line, LineList
 from screens.widgets.modal import Modal
 
 _MOST = 200
-_KIND, _NAME = 13, 24
-# Cells of the keys, which stand in a column; what is longer is told by help.
-_KEYS, _FIRST_KEY = 14, 6
+_KIND, _NAME = 15, 24
+# Cells of the keys, which stand in two columns; what is longer is told by help.
+_KEYS, _FIRST_KEY = 14, 7
+# In fewer cells than these names are narrower, and one key is enough.
+_NARROW, _NARROW_NAME = 80, 16
 _OWN = frozenset(theme.name for theme in THEMES)
 _TEXTS = frozenset({"trace", "case"})
 # Letters from which texts of traces and cases are searched, and the seconds without a key before.
@@ -159,7 +161,7 @@ class Palette(Modal[Entry | None]):
         shown.placeholder = "Nothing is found. % in front finds what is archived, too." if said else ""
         shown.show(len(self._shown), self._line_of)
         more = "the best " if len(found) == _MOST else ""
-        ways = f"{more}{len(self._shown)}   ↑ ↓ move   enter does or opens it   esc closes   % in front: archived, too"
+        ways = f"{more}{len(self._shown)} found   ↑ ↓ move   enter does it   esc leaves   % archived, too"
         self.query_one("#palette-ways", Static).update(Content.styled(ways, "$muted"))
 
     def _line_of(self, index: int, width: int) -> Line:
@@ -212,14 +214,16 @@ async def follow(shell: Shell, entry: Entry | None) -> None:
 
 
 def _line(entry: Entry, width: int, *, again: bool) -> Line:
-    room = width - _KIND - _KEYS - 3
+    narrow = width < _NARROW
+    keys, name = (_FIRST_KEY, _NARROW_NAME) if narrow else (_KEYS, _NAME)
+    room = width - _KIND - keys - 3
     # Names stand below each other; a text has most of the line.
-    title = room * 3 // 4 if entry.kind in _TEXTS else min(max(_NAME, len(entry.title)), room * 3 // 5)
+    title = room * 3 // 4 if entry.kind in _TEXTS else min(max(name, len(entry.title)), room * 3 // 5)
     return [
         (fit("" if again else entry.kind, _KIND), "accent" if entry.kind in {"do", "go"} else "muted"),
         (fit(entry.title, title) + "  ", "plain"),
         (fit(entry.note, max(0, room - title - 1)) + "  ", "muted"),
-        (fit(entry.keys, _KEYS), "accent"),
+        (fit(entry.keys.split(maxsplit=1)[0] if narrow and entry.keys else entry.keys, keys), "accent"),
     ]
 
 
@@ -247,7 +251,7 @@ def _elsewhere(shell: Shell, action: Action, keys: str) -> Entry:
         shell.open_place(ScreenPlace(action.scope))
         shell.say(f"{action.title}: {key} here. {action.help}")
 
-    return Entry(action.scope, action.title, action.help, go, keys)
+    return Entry(f"on {action.scope}", action.title, action.help, go, keys)
 
 
 def _themes(shell: Shell) -> list[Entry]:

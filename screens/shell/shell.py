@@ -15,6 +15,7 @@ from textual import events, on
 from textual.app import App
 from textual.notifications import Notify, SeverityLevel
 from textual.screen import Screen
+from textual.widget import AwaitMount
 from textual.worker import NoActiveWorker, Worker, WorkerState, get_current_worker
 
 from llmops_tui.errors import LlmopsError
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+# After which a notice was read by who goes on to another screen.
+_READ_SECONDS = 2.0
 
 
 class Shell(App[int]):
@@ -159,6 +162,14 @@ class Shell(App[int]):
     def say(self, text: str, *, title: str = "", severity: SeverityLevel = "information", seconds: float = 6.0) -> None:
         """A notification; never markup."""
         self.notify(safe_line(text), title=title, severity=severity, timeout=seconds)
+
+    def switch_mode(self, mode: str) -> AwaitMount:
+        """As Textual's, but that what was told of the screen one leaves, and was read, does not cover the next; failures stay."""
+        if mode != self.current_mode:
+            for notice in list(self._notifications):
+                if isinstance(notice, Notice) and notice.severity == "information" and notice.seen_for >= _READ_SECONDS:
+                    self._unnotify(notice, refresh=False)
+        return super().switch_mode(mode)
 
     def report(self, error: LlmopsError) -> None:
         """Show a failure: what happened, and what to do next."""

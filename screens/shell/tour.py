@@ -53,7 +53,7 @@ def _sorted(app: Shell, _before: str) -> bool:
 
 
 _TEXTS = (
-    "The playground: a prompt at the left, its answer at the right. Run it with the model named above the answer.",
+    "The playground: a prompt at the left, its answer at the right. The model is named above it. Run it.",
     "Each answer is kept as a trace, with its times and tokens. The tabs above have digits: go to the traces.",
     "Every list is a table: > and < sort by a column, / filters, space selects. Put the slowest first.",
     "Datasets have versions, checks with one-key fixes, and diffs. Look at one.",

@@ -31,7 +31,7 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
     elsewhere = isinstance(screen, BaseScreen) and screen.scope != act.screen
     where = f" ({act.screen})" if elsewhere else ""
     shell.say(
-        f"{'Undone' if undo else 'Done again'}{where}: {act.told}. {'Z does it again' if undo else 'z undoes it'}."
+        f"{'Undone' if undo else 'Done again'}{where}: {act.quoted}. {'Z does it again' if undo else 'z undoes it'}."
     )
     if act.kind == "keys":
         await read_again(shell)
@@ -50,9 +50,7 @@ async def show_history(shell: Shell) -> None:
         Choice(str(place), f"{'  undone  ' if act.undone else ''}{act.told}", _when(act.at))
         for place, act in enumerate(steps_of)
     ]
-    title = (
-        "What was done, newest first: enter takes back everything down to the one under the cursor, or does it again"
-    )
+    title = "What was done, newest first. Enter takes back all down to the one under the cursor, or does it again."
     chosen = await shell.ask(ChoiceDialog(title, choices, "Nothing yet that can be taken back."))
     if chosen is None:
         return

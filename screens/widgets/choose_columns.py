@@ -8,11 +8,14 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.content import Content
 from textual.widgets import Static
 
+from screens.widgets.dialogs import keys_line
 from screens.widgets.line_list import Line, LineList
 from screens.widgets.modal import Modal
+
+# Lines of the dialog around its list.
+_ROWS_AROUND = 8
 
 
 class ColumnsDialog(Modal[list[str] | None]):
@@ -36,25 +39,22 @@ class ColumnsDialog(Modal[list[str] | None]):
 
     def compose(self) -> ComposeResult:
         """The columns, and the keys."""
-        with Vertical(classes="dialog dialog-tall"):
+        with Vertical(classes="dialog"):
             yield Static("Columns", classes="dialog-title")
             yield LineList(id="columns-chosen")
-            keys = (
-                ("space", "shows or hides"),
-                ("[ ]", "moves"),
-                ("r", "as at first"),
-                ("enter", "done"),
-                ("esc", "cancels"),
+            yield keys_line(
+                ("space", "show or hide"), ("[ ]", "move"), ("r", "reset"), ("enter", "done"), ("esc", "leave")
             )
-            parts: list[tuple[str, str] | str] = []
-            for key, does in keys:
-                parts += [(key, "$accent bold"), f" {does}   "]
-            yield Static(Content.assemble(*parts), classes="dialog-keys")
 
     def on_mount(self) -> None:
         """Show them."""
         self._draw()
         self.query_one(LineList).focus()
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """As tall as the columns are many, where the terminal is."""
+        self.query_one(LineList).styles.height = min(len(self._names), self.lines_beside(_ROWS_AROUND))
 
     def _draw(self) -> None:
         lines: list[Line] = [

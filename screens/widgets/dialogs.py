@@ -23,6 +23,8 @@ from screens.widgets.path_suggester import PathSuggester
 
 # Cells of a dialog, of what is around its text, and between what is chosen and what is said of it.
 _USUAL, _WIDEST, _FRAME, _GAP = 72, 110, 7, 2
+# Lines of a choice around its list, without those of the title.
+_ROWS_AROUND = 9
 
 
 def keys_line(*keys: tuple[str, str]) -> Static:
@@ -176,6 +178,7 @@ class ChoiceDialog(Modal[str | None]):
         self._choices = list(choices)
         self._empty = empty
         self._away: list[Choice] = []
+        self._offered = 0
 
     @property
     def kinds(self) -> set[str]:
@@ -191,9 +194,12 @@ class ChoiceDialog(Modal[str | None]):
         with Vertical(classes="dialog dialog-choice") as box:
             box.styles.width = self._width
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
-            yield Field(placeholder="type to filter", id="narrow", compact=True)
+            field = Field(placeholder="type to filter", id="narrow", compact=True)
+            field.display = bool(self._choices)
+            yield field
             yield Options(id="choices", markup=False, compact=True)
-            yield keys_line(("↑ ↓", "move"), ("enter", "choose"), ("esc", "leave"))
+            chooses = (("↑ ↓", "move"), ("enter", "choose")) if self._choices else ()
+            yield keys_line(*chooses, ("esc", "leave"))
 
     @property
     def _width(self) -> int:
@@ -209,9 +215,16 @@ class ChoiceDialog(Modal[str | None]):
         return max((cell_len(safe_line(choice.note)) for choice in self._choices), default=0)
 
     def on_mount(self) -> None:
-        """Fill the list, which keeps the height of all there is to choose from."""
+        """Fill the list."""
         self._fill("")
-        self.query_one(OptionList).styles.height = max(1, self.query_one(OptionList).option_count)
+        self._offered = self.query_one(OptionList).option_count
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """As tall as all there is to choose from, whatever is typed, where the terminal is."""
+        title = -(-cell_len(self._title) // max(1, self._width - _FRAME))
+        room = self.lines_beside(_ROWS_AROUND + title)
+        self.query_one(OptionList).styles.height = max(1, min(self._offered, room))
 
     def on_resize(self) -> None:
         """Cut names anew that have less room than they need, or more than they had."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Generic
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -11,8 +12,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.dialogs import keys_line
 from screens.widgets.form import Model, ModelForm
 from screens.widgets.modal import Modal
+
+# Lines of the dialog around its form, without what is told above it; and the cells of a line of that.
+_ROWS_AROUND, _COLUMNS = 8, 60
 
 
 class FormDialog(Modal["Model | None"], Generic[Model]):
@@ -44,15 +49,18 @@ class FormDialog(Modal["Model | None"], Generic[Model]):
 
     def compose(self) -> ComposeResult:
         """The form and its keys."""
-        with Vertical(classes="dialog dialog-help"):
+        with Vertical(classes="dialog dialog-form"):
             yield Static(Content(safe_line(self._title, 120)), classes="dialog-title")
             if self._told:
                 yield Static(Content(safe_text(self._told)), classes="dialog-told")
             yield self._form
-            yield Static(
-                Content.assemble(("enter", "$accent"), f" {self._takes}   ", ("esc", "$accent"), f" {self._leaves}"),
-                classes="dialog-keys",
-            )
+            yield keys_line(("enter", self._takes), ("esc", self._leaves))
+
+    def on_resize(self) -> None:
+        """As tall as the form, where the terminal is."""
+        told = safe_text(self._told).splitlines()
+        lines = sum(-(-cell_len(line) // _COLUMNS) or 1 for line in told) + bool(told)
+        self._form.styles.max_height = self.lines_beside(_ROWS_AROUND + lines)
 
     def action_take(self) -> None:
         """Close with what was filled in, where all is valid."""

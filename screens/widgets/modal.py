@@ -27,6 +27,10 @@ class Modal(ModalScreen[ScreenResultType]):
         for screen in self.app.screen_stack[:-1]:
             screen.query(ToastRack).set(display=False)
 
+    def lines_beside(self, others: int) -> int:
+        """Lines that a list in the dialog may take beside so many others, border and padding among them."""
+        return max(3, self.app.size.height * 9 // 10 - others)
+
     def take_key(self, event: events.Key) -> bool:  # noqa: ARG002  for dialogs that ask for a key
         """Take a key before anything that is bound to it, the keys of the whole app among them; whether it was taken."""
         return False

@@ -21,6 +21,7 @@ from llmops_tui.prompts.compare.columns import (
     Column,
     check_count,
     column_of,
+    common_title,
     read_sweep,
     swept,
     titles,
@@ -66,6 +67,13 @@ def test_titles_tell_what_differs() -> None:
     assert titles([column("a", 1), column("a", 2), column("a", None)]) == ["p@1", "p@2", "p draft"]
     assert titles([column("a", 1), column("b", 2, seed=5)]) == ["p@1 · a · seed 1", "p@2 · b · seed 5"]
     assert titles([column("a")]) == ["a"]
+
+
+def test_what_all_columns_have_in_common_is_said_once() -> None:
+    assert common_title([column("a", 1), column("b", 1)]) == "p@1"
+    assert common_title([column("a", 1), column("a", 2)]) == "p · a"
+    assert common_title([column("a", None)]) == "p draft"
+    assert common_title([]) == ""
 
 
 def test_another_seed_for_all_keeps_them_apart() -> None:

@@ -11,9 +11,8 @@ from tests.screens.test_playground import playground, run, write
 
 
 def test_the_words_between_what_is_the_same_at_both_ends() -> None:
-    assert differing(["a", "b", "c"], ["a", "x", "y", "c"]) == ("b", "x y")
-    assert differing(["a", "b"], ["a", "b", "c"]) == ("", "c")
-    assert differing(["a", "a", "a"], ["a", "a"]) == ("a", "")
+    for before, after, gone, new in (("abc", "axyc", "b", "x y"), ("ab", "abc", "", "c"), ("aaa", "aa", "a", "")):
+        assert differing(list(before), list(after)) == (gone, new)
     assert differing([], []) == ("", "")
 
 

@@ -14,6 +14,7 @@ from screens.app import LlmopsApp
 from screens.chains.screen import ChainsScreen
 from screens.chains.steps_pane import StepsPane
 from screens.shell.status_feed import StatusFeed
+from screens.widgets import units
 from tests.fakes import FakeModelServer
 from tests.representatives import representatives
 from tests.screens.conftest import PROFILE, FakeServices, settle, until
@@ -28,6 +29,7 @@ def app_for(sample: Workspace, server: FakeModelServer, monkeypatch: pytest.Monk
         await asyncio.sleep(0)
 
     monkeypatch.setattr(StatusFeed, "run", nothing)
+    monkeypatch.setattr(units, "moment", lambda _at, _now=None: ("12:00:00", "muted"))
 
     def make(theme: str) -> LlmopsApp:
         services = FakeServices(sample, Settings(theme=theme))

@@ -138,6 +138,15 @@ def titles(columns: Sequence[Column]) -> list[str]:
     return found
 
 
+def common_title(columns: Sequence[Column]) -> str:
+    """What is the same in all columns and over none of them by :func:`titles`: the version or its prompt, and the model."""
+    refs, prompts, models = ({getattr(c, name) for c in columns} for name in ("ref", "prompt", "model"))
+    parts = refs if len(refs) == 1 else prompts if len(prompts) == 1 else set()
+    # Where nothing differs the model is what a column is called.
+    named = models if len(models) == 1 and titles(columns)[:1] != [*models] else set()
+    return " · ".join([*parts, *named])
+
+
 def _told(name: str, value: object) -> str:
     if name == "enable_thinking":
         return {True: "thinking on", False: "thinking off"}.get(cast("bool", value), "thinking as usual")
