@@ -10,10 +10,12 @@ from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.health import stalled
+from llmops_tui.training.recipe_words import technique
 from llmops_tui.training.reward_figures import reward_names
 from screens.widgets import units
 from screens.widgets.chart import Series, short_number
 from screens.widgets.columns import Column, Part
+from screens.widgets.text_wrap import join_parts
 
 if TYPE_CHECKING:
     from llmops_tui.training.history import History
@@ -30,6 +32,7 @@ _STYLES = {
     "paused": "warn", "stopped": "warn", "cancelled": "warn", "unreadable": "bad",
 }  # fmt: skip
 _MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "paused": "‖", "stopped": "■"}
+_WIDE = 76
 _COLOURS = ("$accent", "$warning", "$success", "$error", "$foreground")
 
 
@@ -116,8 +119,9 @@ RUN_COLUMNS: list[Column[Shown]] = [
 ]  # fmt: skip
 RECIPE_COLUMNS: list[Column[KeptRecipe]] = [
     Column("recipe", lambda kept: safe_line(kept.ref, 80), share=1, least=10),
-    Column("method", lambda kept: (kept.recipe.method, "muted"), rank=1),
-    Column("base", lambda kept: (safe_line(kept.recipe.base, 80), "muted"), rank=2),
+    Column("method", lambda kept: (f"{kept.recipe.method} {technique(kept.recipe)}", "muted"), rank=1),
+    Column("data", lambda kept: (safe_line(", ".join(s.dataset for s in kept.recipe.data), 200), "muted"), rank=3),
+    Column("base", lambda kept: (safe_line(kept.recipe.base, 80), "muted"), rank=2, share=1, least=10),
 ]
 
 
@@ -144,8 +148,8 @@ def legend(shown: list[Shown]) -> str:
     return "  ".join(safe_line(run.name) for run in shown)
 
 
-def figures(run: Shown | None, charted: list[Shown]) -> Content:
-    """The newest figures of the run under the cursor."""
+def figures(run: Shown | None, charted: list[Shown], width: int) -> Content:
+    """The newest figures of the run under the cursor, in lines of so many cells."""
     if run is None:
         return Content.styled("Metrics appear with the first step of a run.", "$muted")
     if len(charted) > 1:
@@ -158,9 +162,9 @@ def figures(run: Shown | None, charted: list[Shown]) -> Content:
     for name, label in (
         *_REWARDS,
         ("loss", "loss"),
-        ("eval_loss", "eval"),
-        ("grad_norm", "grad"),
-        ("learning_rate", "lr"),
+        ("eval_loss", "eval loss"),
+        ("grad_norm", "gradient norm"),
+        ("learning_rate", "learning rate"),
     ):
         if history.last(name) is not None:
             texts.append(f"{label} {_last(run, name)}")
@@ -169,8 +173,8 @@ def figures(run: Shown | None, charted: list[Shown]) -> Content:
     texts += [f"{memory / 1e9:.2f} GB"] if memory else []
     left = history.remaining() if run.state == "running" else None
     if left is not None:
-        texts.append(f"ETA {duration(left[0])} ± {duration(2 * left[1])}")
-    content = Content(" · ".join(texts))
+        texts.append(f"{duration(left[0])} ± {duration(2 * left[1])} left")
+    content = Content("\n".join(join_parts(texts, width or _WIDE)))
     if run.state == "running" and history.last_at:
         why = stalled(list(history.series.get("seconds", {}).values()), time.time() - history.last_at)
         content = Content.assemble(content, (f"\n⚠ {why}", "$warning")) if why else content
