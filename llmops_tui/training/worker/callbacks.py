@@ -8,7 +8,7 @@ import math
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -95,7 +95,7 @@ class RunCallback(TrainerCallback):
             control.should_save = True
         return control
 
-    def _tell_progress(self, state: TrainerState, logs: dict[str, Any]) -> None:
+    def _tell_progress(self, state: TrainerState, logs: Mapping[str, float]) -> None:
         """Tell a step with its own figure, which is known once it is logged."""
         # Each record of progress is synced to disk, and waiting for that is no training.
         if time.monotonic() - self._reported > _REPORT_SECONDS or state.global_step >= state.max_steps:
