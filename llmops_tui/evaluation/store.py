@@ -16,7 +16,7 @@ from llmops_tui.evaluation.kept_summary import whole
 from llmops_tui.evaluation.metrics.external import External
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.evaluation.records import Evaluated, Manifest, RunSummary
-from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion
+from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion, job_title
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.evaluation.suite_checks import check_new
 from llmops_tui.inference.template_renderer import Variables
@@ -216,7 +216,7 @@ class EvaluationStore:
         with launcher.place() as place:
             # The runs know their job before there is one: whoever dies from here on, they find each other.
             names = self._note(version, columns, place.id)
-            _launch(launcher, version.ref, names, place, target)
+            _launch(launcher, job_title(version.ref, columns), names, place, target)
         return [self.get(name) for name in names]
 
     def _note(self, version: SuiteVersion, columns: list[Asked], job: str) -> list[str]:
@@ -310,7 +310,8 @@ class EvaluationStore:
             # It may have been removed before its folder was taken.
             self.get(name)
             # All runs of the job, in the order in which they were asked for.
-            names = [run.name for run in reversed(self._select("job = ?", [state.run.job]))]
+            runs = [*reversed(self._select("job = ?", [state.run.job]))]
+            names = [run.name for run in runs]
             if place.id != state.run.job:
                 # Earlier versions noted the job after it was started, and may not have come to that.
                 names = [name]
@@ -319,7 +320,7 @@ class EvaluationStore:
                         "UPDATE evaluation_runs SET job = ? WHERE name = ?", [place.id, name]
                     )
                 )
-            _launch(launcher, state.run.suite_ref, names, place)
+            _launch(launcher, job_title(state.run.suite_ref, [run.asked for run in runs]), names, place)
         return self.state(self.get(name))
 
     def finish(self, name: str, manifest: Manifest, summary: RunSummary, results_sha256: str) -> None:
@@ -392,6 +393,6 @@ def _next_names(connection: duckdb.DuckDBPyConnection, suite: str, count: int) -
     return found
 
 
-def _launch(launcher: JobLauncher, suite: str, names: list[str], place: JobPlace, target: str = "") -> None:
+def _launch(launcher: JobLauncher, title: str, names: list[str], place: JobPlace, target: str = "") -> None:
     arguments = {"runs": names, **({"target": target} if target else {})}
-    launcher.start(kind="eval", title=f"evaluate {suite}", entry=ENTRY, arguments=arguments, place=place)
+    launcher.start(kind="eval", title=title, entry=ENTRY, arguments=arguments, place=place)

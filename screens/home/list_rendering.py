@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What a job says of itself is told where so many cells of it are seen, and its title is cut to no fewer.
 _LEAST_MESSAGE, _LEAST_TITLE = 12, 16
+_MOST_ASKED = 24
 
 
 def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Line]:
@@ -105,13 +106,21 @@ def clock(at: float) -> str:
     return time.strftime("%H:%M" if local[:3] == time.localtime()[:3] else "%d %b %H:%M", local)
 
 
-def recent_line(line: TraceLine) -> Line:
-    """A request."""
-    who = f"{line.prompt}@{line.version}" if line.prompt else line.model
+def recent_lines(lines: Sequence[TraceLine]) -> list[Line]:
+    """Requests in columns."""
+    width = min(_MOST_ASKED, max((len(_asked(line)) for line in lines), default=0))
+    return [_recent(line, width) for line in lines]
+
+
+def _asked(line: TraceLine) -> str:
+    return f"{line.prompt}@{line.version}" if line.prompt else line.model
+
+
+def _recent(line: TraceLine, width: int) -> Line:
     bad = line.finish_reason == "error"
     when = clock(line.started_at)
     return [
         (f"{when} ", "muted"),
-        (f"{safe_line(who, 24)}  ", "accent"),
+        (fit(safe_line(_asked(line), 200), width) + "  ", "accent"),
         (safe_line(line.error or line.output.lstrip(), 200), "bad" if bad else "plain"),
     ]

@@ -167,7 +167,7 @@ class RecentPane(WayPane):
         """Read them."""
         self.recent, _ = await asyncio.to_thread(self._page)
         self.query_one(LineList).placeholder = rendering.NO_RECENT
-        self.query_one(LineList).show_lines([list_rendering.recent_line(line) for line in self.recent])
+        self.query_one(LineList).show_lines(list_rendering.recent_lines(self.recent))
         self.set_class(not self.recent, "-empty")
 
     def tell_since(self, counts: tuple[int, int] | None, since: float | None) -> None:

@@ -100,7 +100,7 @@ def _data(seen: Overview, courses: Courses) -> Tile:
     return Tile(
         [
             (f"{rows_told(found, more=more)} with problems", "warn"),
-            (f"  in {counted(len(seen.datasets), 'dataset')}", "muted"),
+            (f"  {counted(len(seen.datasets), 'dataset')}", "muted"),
         ]
         if found
         else [(counted(len(seen.datasets), "dataset"), "plain"), ("  no problems", "muted"), (" known", "muted")],
@@ -207,7 +207,7 @@ def _models(seen: Overview, moment: Moment | None) -> Tile:
             (f" {kind}", "muted"),
         ],
         [],
-        [[(safe_line(n), "muted"), (f"  {size_text(b)} {k}", "muted")] for n, k, b, _ in others],
+        [[(safe_line(n), "muted"), (f"  {size_text(b)}", "plain"), (f" {k}", "muted")] for n, k, b, _ in others],
     )
 
 
@@ -216,24 +216,7 @@ def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
     for engine in moment.engines[:1] if moment is not None else ():
         where = f"  :{engine.address.rpartition(':')[2]}" if engine.address else "  loaded"
         state = [(safe_line(engine.model), "accent"), (where, "muted") if engine.up else (f"  {engine.state}", "bad")]
-    slow: Line = [("no recent answers", "muted")]
-    medians = [value for value in courses.latency if not math.isnan(value)]
-    if medians:
-        slow = [
-            (f"median {medians[-1]:,.0f} ms", "plain"),
-            (" a whole answer", "muted"),
-            (", last hour in use", "muted"),
-        ]
-    for window in moment.latencies[:1] if moment is not None else ():
-        share, value = next(
-            ((p, known) for p in (95, 50) if (known := window.known_percentile("total", p / 100)) is not None), (0, 0.0)
-        )
-        if share:
-            slow = [
-                (f"{'p95' if share == 95 else 'median'} {value:,.0f} ms", "plain"),
-                (" a whole answer", "muted"),
-                (f", last {window.minutes} min", "muted"),
-            ]
+    slow = _slow(moment, courses)
     failed = (f"  {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
     return Tile(
         state,
@@ -244,6 +227,24 @@ def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
         "per hour",
         from_zero=True,
     )
+
+
+def _slow(moment: Moment | None, courses: Courses) -> Line:
+    """How long answers took, of the model that was asked most lately; else in the newest hour with any. Of how many is told."""
+    windows = moment.latencies if moment is not None else ()
+    window = max(windows, key=lambda one: one.requests, default=None)
+    for share, name in ((0.95, "p95"), (0.5, "median")) if window is not None else ():
+        value = window.known_percentile("total", share) if window is not None else None
+        if window is not None and value is not None:
+            return _time(f"{name} {value:,.0f}", window.requests - window.failed, f"{window.minutes} min")
+    known = [place for place, value in enumerate(courses.latency) if not math.isnan(value)]
+    if not known:
+        return [("no recent answers", "muted")]
+    return _time(f"median {courses.latency[known[-1]]:,.0f}", round(courses.traffic[known[-1]]), "an hour")
+
+
+def _time(figure: str, count: int, window: str) -> Line:
+    return [(f"{figure} ms", "plain"), (f" an answer, n={count:,}", "muted"), (f" in {window}", "muted")]
 
 
 def busy_hours(courses: Courses) -> int:

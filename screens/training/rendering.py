@@ -16,6 +16,7 @@ from screens.widgets import units
 from screens.widgets.chart import Series, short_number
 from screens.widgets.columns import Column, Part
 from screens.widgets.text_wrap import join_parts
+from screens.widgets.time_chart import STYLES
 
 if TYPE_CHECKING:
     from llmops_tui.training.history import History
@@ -33,7 +34,6 @@ _STYLES = {
 }  # fmt: skip
 _MARKS = {"running": "▶", "done": "✓", "failed": "✗", "killed": "✗", "lost": "✗", "paused": "‖", "stopped": "■"}
 _WIDE = 76
-_COLOURS = ("$accent", "$warning", "$success", "$error", "$foreground")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def lines(shown: list[Shown], figure: Figure) -> list[Series]:
                 points = [(float(step), value * scale) for step, value in sorted(values.items())]
                 evaluation, spread = name.startswith("eval"), name.endswith(("+", "-"))
                 # Alone, a run's evaluation has a colour of its own.
-                colour = _COLOURS[(index + (evaluation and len(shown) == 1)) % len(_COLOURS)]
+                colour = STYLES[(index + (evaluation and len(shown) == 1)) % len(STYLES)]
                 dotted = evaluation or spread
                 found.append(Series(f"{run.name} {name}", "$muted" if spread else colour, points, dotted))
     # What is drawn last lies on top: the evaluation must not hide under the training loss.
@@ -155,7 +155,7 @@ def figures(run: Shown | None, charted: list[Shown], width: int) -> Content:
     if len(charted) > 1:
         parts: list[Any] = []
         for index, one in enumerate(charted):
-            parts += [("━ ", _COLOURS[index % len(_COLOURS)]), f"{safe_line(one.name)} {_last(one, 'loss')}  "]
+            parts += [("━ ", STYLES[index % len(STYLES)]), f"{safe_line(one.name)} {_last(one, 'loss')}  "]
         return Content.assemble(*parts)
     history = run.history
     texts = [f"step {history.step} of {history.total}"]
