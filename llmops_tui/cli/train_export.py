@@ -63,7 +63,7 @@ def _plan_text(plan: PlanRecord) -> str:
     seconds = timing["seconds"]
     speed = "" if seconds is None else f"about {seconds / 60:.1f} min at {timing['tokens_per_s']:,.0f} tokens/s"
     tokens = data["tokens"]
-    shares = ", ".join(f"{name} {memory[name] / 1e9:.2f}" for name in parts)
+    shares = ", ".join(f"{name} {memory[name] / 1e9:.2f} GB" for name in parts)
     lines += [
         (
             f"data      {examples_told(data)}, {data['held_out']} held out; tokens p50 {tokens['p50']:.0f}, "

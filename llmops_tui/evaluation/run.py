@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +65,17 @@ class Asked:
             "limit": self.limit,
             "fresh": self.fresh,
         }
+
+
+def job_title(suite: str, columns: Sequence[Asked]) -> str:
+    """What the job of an evaluation is called: two of one suite are told apart by what is asked."""
+    models, prompts = (
+        list(dict.fromkeys(names)) for names in zip(*((c.model, c.prompt) for c in columns), strict=True)
+    )
+    told = models[0] if len(models) == 1 else counted(len(models), "model")
+    if len(prompts) > 1:
+        told += f", {counted(len(prompts), 'prompt')}"
+    return f"evaluate {suite} on {told}"
 
 
 @dataclass(frozen=True)

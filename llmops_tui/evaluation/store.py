@@ -15,7 +15,7 @@ from llmops_tui.evaluation.cases import with_dataset
 from llmops_tui.evaluation.metrics.external import External
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.evaluation.records import Evaluated, Manifest, RunSummary
-from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion
+from llmops_tui.evaluation.run import Asked, EvalRun, EvalState, SuiteVersion, job_title
 from llmops_tui.evaluation.run_rows import answered_here, how_asked, next_names, run_of
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.evaluation.suite_checks import check_new
@@ -216,7 +216,7 @@ class EvaluationStore:
         with launcher.place() as place:
             # The runs know their job before there is one: whoever dies from here on, they find each other.
             names = self._note(version, columns, place.id, target)
-            _launch(launcher, version.ref, names, place, target)
+            _launch(launcher, job_title(version.ref, columns), names, place, target)
         return [self.get(name) for name in names]
 
     def _note(self, version: SuiteVersion, columns: list[Asked], job: str, target: str = "") -> list[str]:
@@ -315,7 +315,8 @@ class EvaluationStore:
             # It may have been removed before its folder was taken.
             self.get(name)
             # All runs of the job, in the order in which they were asked for.
-            names = [run.name for run in reversed(self._select("job = ?", [state.run.job]))]
+            runs = [*reversed(self._select("job = ?", [state.run.job]))]
+            names = [run.name for run in runs]
             if place.id != state.run.job:
                 # Earlier versions noted the job after it was started, and may not have come to that.
                 names = [name]
@@ -324,7 +325,8 @@ class EvaluationStore:
                         "UPDATE evaluation_runs SET job = ? WHERE name = ?", [place.id, name]
                     )
                 )
-            _launch(launcher, state.run.suite_ref, names, place, self.get(name).target or "")
+            title = job_title(state.run.suite_ref, [run.asked for run in runs])
+            _launch(launcher, title, names, place, self.get(name).target or "")
         return self.state(self.get(name))
 
     def _have_answered_here(self, state: EvalState) -> None:
@@ -370,6 +372,6 @@ def _version(row: tuple[Any, ...]) -> SuiteVersion:
     return SuiteVersion(suite, int(number), note, at)
 
 
-def _launch(launcher: JobLauncher, suite: str, names: list[str], place: JobPlace, target: str = "") -> None:
+def _launch(launcher: JobLauncher, title: str, names: list[str], place: JobPlace, target: str = "") -> None:
     arguments = {"runs": names, **({"target": target} if target else {})}
-    launcher.start(kind="eval", title=f"evaluate {suite}", entry=ENTRY, arguments=arguments, place=place)
+    launcher.start(kind="eval", title=title, entry=ENTRY, arguments=arguments, place=place)

@@ -17,6 +17,7 @@ from llmops_tui.workspace.json_columns import kept
 if TYPE_CHECKING:
     import duckdb
 
+    from llmops_tui.evaluation.records import RunSummary
     from llmops_tui.monitoring.recorder import Moment
 
 _DAY = 86_400
@@ -186,9 +187,9 @@ def _flawed(name: str, problems: list[Any]) -> Flawed:
     return Flawed(name, count, any(problem["rows"] > len(problem["row_numbers"]) for problem in problems))
 
 
-def _mean(summary: dict[str, Any], metric: str) -> float | None:
-    mean = summary.get("metrics", {}).get(metric, {}).get("mean")
-    return None if mean is None else float(mean)
+def _mean(summary: RunSummary, metric: str) -> float | None:
+    figure = summary.get("metrics", {}).get(metric)
+    return figure["mean"] if figure is not None else None
 
 
 def _scores(rows: list[Any]) -> tuple[list[Score], list[Unscored]]:
@@ -196,7 +197,7 @@ def _scores(rows: list[Any]) -> tuple[list[Score], list[Unscored]]:
 
     Where a newer run has none, as where all its answers failed, that run is told, too.
     """
-    by_suite: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    by_suite: dict[str, list[tuple[str, RunSummary]]] = {}
     for name, suite, summary in rows:
         by_suite.setdefault(str(suite), []).append((str(name), kept("evaluation_runs", "summary", name, summary)))
     found, unscored = [], []

@@ -123,10 +123,10 @@ def saving_lines(records: Sequence[SavingRecord]) -> list[str]:
         if record["step"] is not None:
             saved.append(f"{1 - record['step']:.0%} of the time, {WHERE_MEASURED}")
         words = " and ".join(saved)
-        told = f"{'in use' if record['used'] else 'not in use'}"
+        told = f"is {'in use' if record['used'] else 'not in use'}"
         if words:
-            told += f"; {'saves' if record['used'] else 'would save'} {words}"
+            told += f"; it {'saves' if record['used'] else 'would save'} {words}"
         if record["absent"]:
             told += f"; not here: {record['absent']}"
-        lines.append(f"{record['setting']}: {told}")
+        lines.append(f"{record['setting'].removesuffix(': true')} {told}")
     return lines

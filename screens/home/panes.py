@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from llmops_tui.jobs.store import JobState
 from llmops_tui.monitoring.courses import Courses
 from llmops_tui.monitoring.overview import Step
-from screens.home import rendering
+from screens.home import list_rendering, rendering
 from screens.navigation import (
     DatasetPlace,
     Destination,
@@ -96,7 +96,7 @@ class DayPane(WayPane):
         self.set_class(not rendering.is_day_drawn(courses), "-unused")
         if lines.size.area:
             utf8 = self.shell.profile.utf8
-            lines.show_lines(rendering.day_lines(courses, lines.size.width, lines.size.height, utf8=utf8))
+            lines.show_lines(list_rendering.day_lines(courses, lines.size.width, lines.size.height, utf8=utf8))
 
     def destination(self) -> Destination:
         """The monitor, which has any time."""
@@ -119,7 +119,7 @@ class StepsPane(WayPane):
         self.steps = steps
         utf8 = self.shell.profile.utf8
         lines = self.query_one(LineList)
-        told = [rendering.step_line(step, utf8=utf8) for step in steps]
+        told = [list_rendering.step_line(step, utf8=utf8) for step in steps]
         lines.show_lines([without_least(line, lines.room) for line in told] if lines.size.area else told)
         # As high as what it says, the borders with it.
         self.styles.height = len(steps) + 2
@@ -167,7 +167,7 @@ class RecentPane(WayPane):
         """Read them."""
         self.recent, _ = await asyncio.to_thread(self._page)
         self.query_one(LineList).placeholder = rendering.NO_RECENT
-        self.query_one(LineList).show_lines([rendering.recent_line(line) for line in self.recent])
+        self.query_one(LineList).show_lines(list_rendering.recent_lines(self.recent))
         self.set_class(not self.recent, "-empty")
 
     def tell_since(self, counts: tuple[int, int] | None, since: float | None) -> None:
@@ -175,7 +175,7 @@ class RecentPane(WayPane):
         note = ""
         if counts is not None and since is not None and counts[0]:
             failed = f", {counts[1]:,} failed" if counts[1] else ""
-            note = f"{counts[0]:,} since {rendering.clock(since)}{failed}"
+            note = f"{counts[0]:,} since {list_rendering.clock(since)}{failed}"
         self.set_title("Recent requests", note)
 
     def _page(self) -> tuple[list[TraceLine], int]:
@@ -219,12 +219,14 @@ class RunningPane(WayPane):
         lines = self.query_one(LineList)
         lines.placeholder = rendering.NO_JOBS
         utf8 = self.shell.profile.utf8
-        lines.show_lines(rendering.job_lines(self._jobs, since, lines.room, utf8=utf8))
+        lines.show_lines(list_rendering.job_lines(self._jobs, since, lines.room, utf8=utf8))
         # As high as what it says where something stands below it.
         self.styles.max_height = None if self._alone else max(len(jobs), 1) + 2
         self.set_class(not jobs, "-empty")
-        new = sum(rendering.is_new(job, since) for job in jobs)
-        self.set_title("Jobs", f"{new:,} ended since {rendering.clock(since)}" if new and since is not None else "")
+        new = sum(list_rendering.is_new(job, since) for job in jobs)
+        self.set_title(
+            "Jobs", f"{new:,} ended since {list_rendering.clock(since)}" if new and since is not None else ""
+        )
 
     def destination(self) -> Destination:
         """The job, on the screen of jobs."""

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
-from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import JobState
 from llmops_tui.monitoring.overview import rows_told
 from llmops_tui.safe_text import safe_line
-from llmops_tui.states import tone_of
 from screens.models.facts import size_text
-from screens.widgets.columns import fit
 from screens.widgets.line_list import Line, without_least
 from screens.widgets.sparkline import sparkline
 
 if TYPE_CHECKING:
-    from llmops_tui.jobs.store import Job
     from llmops_tui.monitoring.courses import Courses
-    from llmops_tui.monitoring.overview import Overview, Step
+    from llmops_tui.monitoring.overview import Overview
     from llmops_tui.monitoring.recorder import Moment
-    from llmops_tui.traces.store import TraceLine
 
 HELP_TILE = "Counts and highlights. enter opens the screen."
 HELP_STEPS = "Suggested next steps, most urgent first. enter opens the screen."
@@ -33,8 +27,6 @@ HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
 # Lines of a tile with room for everything, and the most that bars have.
 _ROOMY, _MOST_ROWS = 4, 4
 NO_JOBS, READING = "No jobs yet.", "Reading …"
-# What a job says of itself is told where so many cells of it are seen, and its title is cut to no fewer.
-_LEAST_MESSAGE, _LEAST_TITLE = 12, 16
 # Hours of which a chart says more than a figure does.
 _HOURS_DRAWN = 2
 HELP_DAY = "Requests of each of the last 24 hours, and the median time of whole answers. enter opens the monitor."
@@ -108,7 +100,7 @@ def _data(seen: Overview, courses: Courses) -> Tile:
     return Tile(
         [
             (f"{rows_told(found, more=more)} with problems", "warn"),
-            (f"  in {counted(len(seen.datasets), 'dataset')}", "muted"),
+            (f"  {counted(len(seen.datasets), 'dataset')}", "muted"),
         ]
         if found
         else [(counted(len(seen.datasets), "dataset"), "plain"), ("  no problems", "muted"), (" known", "muted")],
@@ -215,7 +207,7 @@ def _models(seen: Overview, moment: Moment | None) -> Tile:
             (f" {kind}", "muted"),
         ],
         [],
-        [[(safe_line(n), "muted"), (f"  {size_text(b)} {k}", "muted")] for n, k, b, _ in others],
+        [[(safe_line(n), "muted"), (f"  {size_text(b)}", "plain"), (f" {k}", "muted")] for n, k, b, _ in others],
     )
 
 
@@ -224,24 +216,7 @@ def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
     for engine in moment.engines[:1] if moment is not None else ():
         where = f"  :{engine.address.rpartition(':')[2]}" if engine.address else "  loaded"
         state = [(safe_line(engine.model), "accent"), (where, "muted") if engine.up else (f"  {engine.state}", "bad")]
-    slow: Line = [("no recent answers", "muted")]
-    medians = [value for value in courses.latency if not math.isnan(value)]
-    if medians:
-        slow = [
-            (f"median {medians[-1]:,.0f} ms", "plain"),
-            (" a whole answer", "muted"),
-            (", last hour in use", "muted"),
-        ]
-    for window in moment.latencies[:1] if moment is not None else ():
-        share, value = next(
-            ((p, known) for p in (95, 50) if (known := window.known_percentile("total", p / 100)) is not None), (0, 0.0)
-        )
-        if share:
-            slow = [
-                (f"{'p95' if share == 95 else 'median'} {value:,.0f} ms", "plain"),
-                (" a whole answer", "muted"),
-                (f", last {window.minutes} min", "muted"),
-            ]
+    slow = _slow(moment, courses)
     failed = (f"  {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
     return Tile(
         state,
@@ -254,6 +229,24 @@ def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
     )
 
 
+def _slow(moment: Moment | None, courses: Courses) -> Line:
+    """How long answers took, of the model that was asked most lately; else in the newest hour with any. Of how many is told."""
+    windows = moment.latencies if moment is not None else ()
+    window = max(windows, key=lambda one: one.requests, default=None)
+    for share, name in ((0.95, "p95"), (0.5, "median")) if window is not None else ():
+        value = window.known_percentile("total", share) if window is not None else None
+        if window is not None and value is not None:
+            return _time(f"{name} {value:,.0f}", window.requests - window.failed, f"{window.minutes} min")
+    known = [place for place, value in enumerate(courses.latency) if not math.isnan(value)]
+    if not known:
+        return [("no recent answers", "muted")]
+    return _time(f"median {courses.latency[known[-1]]:,.0f}", round(courses.traffic[known[-1]]), "an hour")
+
+
+def _time(figure: str, count: int, window: str) -> Line:
+    return [(f"{figure} ms", "plain"), (f" an answer, n={count:,}", "muted"), (f" in {window}", "muted")]
+
+
 def busy_hours(courses: Courses) -> int:
     """Of the last 24 hours, those with requests."""
     return sum(value > 0 for value in courses.traffic)
@@ -262,97 +255,3 @@ def busy_hours(courses: Courses) -> int:
 def is_day_drawn(courses: Courses) -> bool:
     """Whether the last day is worth a chart: of a single hour the tile says all."""
     return busy_hours(courses) >= _HOURS_DRAWN
-
-
-def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Line]:
-    """The last 24 hours: requests, and how long their answers took, one above the other."""
-    medians = [value for value in courses.latency if not math.isnan(value)]
-    if not medians:
-        return []
-    label = 10
-    # A line for the axis, and one between the two.
-    each, room = max(1, (rows - 2) // 2), max(8, width - label)
-    lines: list[Line] = []
-    for name, values, unit, style in (
-        ("requests", courses.traffic, "/h", "accent"),
-        ("median t.", courses.latency, " ms", "good"),
-    ):
-        bars = sparkline(_stretched(values, room), room, each, utf8=utf8, from_zero=True)
-        top = max(value for value in values if not math.isnan(value))
-        for row, bar in enumerate(bars):
-            text = f"{top:,.0f}{unit}" if row == 0 else name if row == len(bars) - 1 else ""
-            lines.append([(text.rjust(label - 1) + " ", "muted"), (bar, style)])
-        lines.append([])
-    axis = min(room, len(_stretched(courses.traffic, room)))
-    lines[-1] = [(" " * label, "muted"), ("24 h ago" + "now".rjust(axis - len("24 h ago")), "muted")]
-    return lines[-rows:]
-
-
-def _stretched(values: Sequence[float], width: int) -> list[float]:
-    """Each value so many times that together they are about so wide."""
-    times = max(1, width // len(values))
-    return [value for value in values for _ in range(times)]
-
-
-def step_line(step: Step, *, utf8: bool) -> Line:
-    """A next step; what cannot wait is marked by more than a colour."""
-    urgent, other = ("⚠ ", "→ ") if utf8 else ("! ", "> ")
-    return [
-        (urgent, "bad") if step.urgent else (other, "accent"),
-        (safe_line(step.text), "plain"),
-        (f"  {step.screen}", "muted"),
-    ]
-
-
-def job_lines(jobs: Sequence[Job], since: float | None, width: int, *, utf8: bool) -> list[Line]:
-    """Jobs in columns; of each as much as there is room for, and its own words only where they can be read."""
-    states = max((len(_state_told(job)) for job in jobs), default=0)
-    room = max(_LEAST_TITLE, width - states - len("> ") - 1 - len("00:00") - 1)
-    titles = min(room, max((len(job.title) for job in jobs), default=0))
-    return [job_line(job, since, states, titles, room - titles - 2, utf8=utf8) for job in jobs]
-
-
-def _state_told(job: Job) -> str:
-    return job.state.value + (f" {job.progress:.0%}" if job.state == JobState.RUNNING else "")
-
-
-def job_line(job: Job, since: float | None, states: int, titles: int, room: int, *, utf8: bool) -> Line:
-    """A job; what ended since somebody last looked here is marked."""
-    style = tone_of(job.state.value)
-    mark = (
-        ("▶ " if utf8 else "> ")
-        if job.state == JobState.RUNNING
-        else ("• " if utf8 else "* ")
-        if is_new(job, since)
-        else "  "
-    )
-    return [
-        (mark, style),
-        (_state_told(job).ljust(states) + " ", style),
-        (f"{clock(job.finished_at or job.created_at):>5} ", "muted"),
-        (fit(safe_line(job.title, 200), titles), "plain"),
-        ("  " + fit(safe_line(outcome(job), 200), room) if room >= _LEAST_MESSAGE else "", "muted"),
-    ]
-
-
-def is_new(job: Job, since: float | None) -> bool:
-    """Whether the job ended after somebody last looked here."""
-    return since is not None and job.finished_at is not None and job.finished_at > since
-
-
-def clock(at: float) -> str:
-    """A moment: of today its time, of another day its date too."""
-    local = time.localtime(at)
-    return time.strftime("%H:%M" if local[:3] == time.localtime()[:3] else "%d %b %H:%M", local)
-
-
-def recent_line(line: TraceLine) -> Line:
-    """A request."""
-    who = f"{line.prompt}@{line.version}" if line.prompt else line.model
-    bad = line.finish_reason == "error"
-    when = clock(line.started_at)
-    return [
-        (f"{when} ", "muted"),
-        (f"{safe_line(who, 24)}  ", "accent"),
-        (safe_line(line.error or line.output.lstrip(), 200), "bad" if bad else "plain"),
-    ]

@@ -19,10 +19,11 @@ class ChartPane(Pane):
         self._utf8 = utf8
         self._figure = 0
         self._charted: list[Shown] = []
+        self._current: Shown | None = None
 
     def compose(self) -> ComposeResult:
         """The chart and its figures."""
-        yield LineChart(utf8=self._utf8, id="chart")
+        yield LineChart(utf8=self._utf8, id="chart", across="step")
         yield Static("", id="chart-figures", markup=False)
 
     @property
@@ -33,7 +34,13 @@ class ChartPane(Pane):
         """Draw these runs, and the figures of the one under the cursor."""
         self._charted = charted
         self._draw()
-        self.query_one("#chart-figures", Static).update(rendering.figures(current, charted))
+        told = self.query_one("#chart-figures", Static)
+        self._current = current
+        told.update(rendering.figures(current, charted, told.size.width))
+
+    def on_resize(self) -> None:
+        """More fits into a line now, or less."""
+        self.show(self._charted, self._current)
 
     def _draw(self) -> None:
         figures = rendering.figures_of(self._charted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
 
 _HELP = "w switches between events, sample answers, settings, preflight and the verification of exports."
-PREFLIGHT, RESULT = 0, 2
+PREFLIGHT, RESULT = "Preflight", "Result"
+# Cells of a line before it is known how many there are.
+_WIDTH = 72
 
 
 class DetailsPane(Pane):
@@ -28,6 +31,7 @@ class DetailsPane(Pane):
     def __init__(self) -> None:
         super().__init__(title="Recipe", jump_key="t", id="training-details", help_text=_HELP)
         self._view = 0
+        self._wanted = ""
         self._shown: tuple[Shown | Recipe | None, TrainingModel] = (None, TrainingModel())
 
     def compose(self) -> ComposeResult:
@@ -47,34 +51,56 @@ class DetailsPane(Pane):
         self.set_title(*title)
         self.query_one("#details-text", Static).update(content)
 
-    def turn_to(self, view: int) -> None:
+    def on_resize(self) -> None:
+        """Lines are broken for the room there is."""
+        self.show(*self._shown)
+
+    def turn_to(self, view: str) -> None:
         """Show a kind of details from the next drawing on."""
-        self._view = view
+        self._wanted = view
+
+    @property
+    def _width(self) -> int:
+        return (self.query_one(TextScroll).size.width or _WIDTH) - 1
+
+    def _chosen(self, views: list[tuple[str, Callable[[], Content]]]) -> tuple[str, Content]:
+        """The kind of details that is to be seen, with its title; one that was asked for stays until the next."""
+        names = [name for name, _ in views]
+        if self._wanted in names:
+            self._view, self._wanted = names.index(self._wanted), ""
+        title, draw = views[self._view % len(views)]
+        return title, draw()
 
     def _run(self, run: Shown, model: TrainingModel) -> tuple[tuple[str, str], Content]:
-        kinds = [
-            ("Events", details_rendering.happened),
-            ("Samples", details_rendering.samples),
-            ("Result", details_rendering.result),
+        views: list[tuple[str, Callable[[], Content]]] = [
+            ("Events", lambda: details_rendering.happened(run)),
+            ("Samples", lambda: details_rendering.samples(run)),
+            ("Result", lambda: self._result(run, model)),
         ]
+        if run.state == "done" and not run.history.events:
+            # What came of it is asked for first where nothing happened on the way.
+            views.insert(0, views.pop())
         if run.history.answers:
-            kinds.append(("Answers", reward_rendering.answers))
-        title, draw = kinds[self._view % len(kinds)]
-        content = draw(run)
-        proof = model.proofs.get(run.name)
-        if title == "Result" and proof:
-            content = Content("\n\n").join([content, proof_table(proof)])
+            views.append(("Answers", lambda: reward_rendering.answers(run)))
+        if run.own is not None:
+            recipe = run.own.run.recipe
+            views.append(("Recipe", lambda: details_rendering.settings(recipe, self._width)))
+        title, content = self._chosen(views)
         return (f"{title}  {safe_line(run.name)}", "w next"), content
 
+    def _result(self, run: Shown, model: TrainingModel) -> Content:
+        content, proof = details_rendering.result(run, self._width), model.proofs.get(run.name)
+        return Content("\n\n").join([content, proof_table(proof)]) if proof else content
+
     def _recipe(self, recipe: Recipe, model: TrainingModel) -> tuple[tuple[str, str], Content]:
-        views: list[tuple[str, Content]] = []
+        views: list[tuple[str, Callable[[], Content]]] = []
         plan, found = model.plans.get(recipe.sha256), model.sweeps.get(recipe.name)
         if plan is not None:
-            views.append(("Preflight", details_rendering.preflight(plan)))
-        views.append(("Recipe", details_rendering.settings(recipe)))
+            views.append(("Preflight", lambda: details_rendering.preflight(plan, self._width)))
+        views.append(("Recipe", lambda: details_rendering.settings(recipe, self._width)))
         if found is not None:
-            views.append(("Sweep", sweep_rendering.sweep(found)))
-        title, content = views[self._view % len(views)]
+            views.append(("Sweep", lambda: sweep_rendering.sweep(found)))
+        title, content = self._chosen(views)
         return (f"{title}  {safe_line(recipe.name)}", "w next" if len(views) > 1 else "p preflight"), content
 
     def action_detail(self) -> None:

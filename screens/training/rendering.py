@@ -11,10 +11,13 @@ from textual.content import Content
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
 from llmops_tui.training.health import stalled
+from llmops_tui.training.recipe_words import technique
 from llmops_tui.training.reward_figures import reward_names
 from screens.widgets import units
 from screens.widgets.chart import Series, short_number
 from screens.widgets.columns import Column, Part
+from screens.widgets.text_wrap import join_parts
+from screens.widgets.time_chart import STYLES
 
 if TYPE_CHECKING:
     from llmops_tui.training.history import History
@@ -26,7 +29,7 @@ HELP_RUNS = "Newest first. space marks runs for one chart, x stops, P pauses, R 
 HELP_RECIPES = "The newest version of each recipe. n makes one, enter edits it, p runs the preflight, F5 starts it."
 HELP_CHART = "s shows the next metric, m smooths, l is logarithmic, + and - zoom. Evaluation is dotted."
 
-_COLOURS = ("$accent", "$warning", "$success", "$error", "$foreground")
+_WIDE = 76
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ RUN_COLUMNS: list[Column[Shown]] = [
 ]  # fmt: skip
 RECIPE_COLUMNS: list[Column[KeptRecipe]] = [
     Column("recipe", lambda kept: safe_line(kept.ref, 200), share=1, least=10, names=True),
-    Column("method", lambda kept: (kept.recipe.method, "muted"), rank=1),
-    Column("base", lambda kept: (safe_line(kept.recipe.base, 200), "muted"), rank=2, names=True),
+    Column("method", lambda kept: (f"{kept.recipe.method} {technique(kept.recipe)}", "muted"), rank=1),
+    Column("data", lambda kept: (safe_line(", ".join(s.dataset for s in kept.recipe.data), 200), "muted"), rank=3),
+    Column("base", lambda kept: (safe_line(kept.recipe.base, 200), "muted"), rank=2, share=1, least=10, names=True),
 ]
 
 
@@ -127,7 +131,7 @@ def lines(shown: list[Shown], figure: Figure) -> list[Series]:
                 points = [(float(step), value * scale) for step, value in sorted(values.items())]
                 evaluation, spread = name.startswith("eval"), name.endswith(("+", "-"))
                 # Alone, a run's evaluation has a colour of its own.
-                colour = _COLOURS[(index + (evaluation and len(shown) == 1)) % len(_COLOURS)]
+                colour = STYLES[(index + (evaluation and len(shown) == 1)) % len(STYLES)]
                 dotted = evaluation or spread
                 found.append(Series(f"{run.name} {name}", "$muted" if spread else colour, points, dotted))
     # What is drawn last lies on top: the evaluation must not hide under the training loss.
@@ -139,23 +143,23 @@ def legend(shown: list[Shown]) -> str:
     return "  ".join(safe_line(run.name) for run in shown)
 
 
-def figures(run: Shown | None, charted: list[Shown]) -> Content:
-    """The newest figures of the run under the cursor."""
+def figures(run: Shown | None, charted: list[Shown], width: int) -> Content:
+    """The newest figures of the run under the cursor, in lines of so many cells."""
     if run is None:
         return Content.styled("Metrics appear with the first step of a run.", "$muted")
     if len(charted) > 1:
         parts: list[Any] = []
         for index, one in enumerate(charted):
-            parts += [("━ ", _COLOURS[index % len(_COLOURS)]), f"{safe_line(one.name)} {_last(one, 'loss')}  "]
+            parts += [("━ ", STYLES[index % len(STYLES)]), f"{safe_line(one.name)} {_last(one, 'loss')}  "]
         return Content.assemble(*parts)
     history = run.history
     texts = [f"step {history.step} of {history.total}"]
     for name, label in (
         *_REWARDS,
         ("loss", "loss"),
-        ("eval_loss", "eval"),
-        ("grad_norm", "grad"),
-        ("learning_rate", "lr"),
+        ("eval_loss", "eval loss"),
+        ("grad_norm", "gradient norm"),
+        ("learning_rate", "learning rate"),
     ):
         if history.last(name) is not None:
             texts.append(f"{label} {_last(run, name)}")
@@ -164,8 +168,8 @@ def figures(run: Shown | None, charted: list[Shown]) -> Content:
     texts += [f"{memory / 1e9:.2f} GB"] if memory else []
     left = history.remaining() if run.state == "running" else None
     if left is not None:
-        texts.append(f"ETA {duration(left[0])} ± {duration(2 * left[1])}")
-    content = Content(" · ".join(texts))
+        texts.append(f"{duration(left[0])} ± {duration(2 * left[1])} left")
+    content = Content("\n".join(join_parts(texts, width or _WIDE)))
     if run.state == "running" and history.last_at:
         why = stalled(list(history.series.get("seconds", {}).values()), time.time() - history.last_at)
         content = Content.assemble(content, (f"\n⚠ {why}", "$warning")) if why else content

@@ -26,6 +26,8 @@ from screens.widgets.table import Table
 if TYPE_CHECKING:
     from llmops_tui.training.records import ProofStep
 
+_AT_WORK = frozenset({"running", "queued", "starting"})
+
 
 class RunsPane(Pane):
     """The newest first; marked ones share a chart."""
@@ -75,13 +77,25 @@ class RunsPane(Pane):
         """Show these runs; with ``select`` that one gets the cursor, and the list the focus."""
         self._rows.fill(runs, select)
         self.set_title("Runs", f"{len(runs):,}" if runs else "")
+        self.tell_keys()
         if select and self.run is not None and self.run.name == select:
             self._rows.focus()
+
+    def tell_keys(self) -> None:
+        """Say what can be done with the run under the cursor now."""
+        run = self.run
+        if run is None or run.own is None:
+            self.set_note("")
+        elif run.state in _AT_WORK:
+            self.set_note("x stop · P pause")
+        else:
+            self.set_note("u use · E export" if run.state == "done" else "R resume")
 
     @on(Table.Moved)
     @on(Table.Selected)
     def _moved(self, event: Table.Moved | Table.Selected) -> None:
         event.stop()
+        self.tell_keys()
         self.post_message(CursorMoved())
 
     # ── actions ──
@@ -103,6 +117,8 @@ class RunsPane(Pane):
             return
         if self.run.own is None:
             self.act("forget", self._forget, self.run.folder)
+        elif self.run.state not in _AT_WORK:
+            self.shell.say(f"{self.run.name} is {self.run.state}: there is nothing to stop.", severity="warning")
         else:
             self.ask_by("steer", self._stop, self.run.name)
 

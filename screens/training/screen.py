@@ -128,6 +128,9 @@ class TrainingScreen(LiveScreen):
         """The details follow the list that has the focus."""
         pane = self.focused_panel()
         if isinstance(pane, (RunsPane, RecipesPane)):
+            if self.has_class("-narrow") and not self.has_class("-sidebar"):
+                # The lists are not seen there: what is seen of their rows has the focus.
+                self.call_after_refresh(self._details.focus_inside)
             self._of_run = isinstance(pane, RunsPane)
             self.draw()
 

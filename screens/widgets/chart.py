@@ -56,13 +56,14 @@ def short_number(value: float) -> str:
 
 
 class LineChart(Widget):
-    """A chart of series; ``zoom`` shows the last part of them."""
+    """A chart of series; ``zoom`` shows the last part of them, and ``across`` names what is told from left to right."""
 
     DEFAULT_CSS = "LineChart { height: 1fr; min-height: 5; }"
 
-    def __init__(self, *, utf8: bool, id: str) -> None:  # noqa: A002
+    def __init__(self, *, utf8: bool, id: str, across: str = "") -> None:  # noqa: A002
         super().__init__(id=id)
         self._utf8 = utf8
+        self._across = across
         self._series: list[Series] = []
         self.logarithmic = False
         self.smoothing = 0
@@ -119,6 +120,7 @@ class LineChart(Widget):
             zoom=self.zoom,
             utf8=self._utf8,
             canvas=made,
+            across=self._across,
         )
         if terminal is not None and pixels:
             picture = pixels[-1].sent(), terminal.drawn_anew
@@ -138,13 +140,14 @@ def draw(
     zoom: float,
     utf8: bool,
     canvas: Callable[[int, int], Drawn] = Canvas,
+    across: str = "",
 ) -> list[Content]:
     """The lines of a chart of so many cells."""
     columns, rows = width - LABEL - 1, height - 1
     kept = _visible(series, weight, zoom, logarithmic=logarithmic)
     values = [y for one in kept for _, y in one.points]
     if columns < 4 or rows < 2 or not values:
-        return [Content.styled("nothing to draw yet", "$muted")]
+        return [Content.styled("Nothing to draw yet.", "$muted")]
     low, high = min(values), max(values)
     if low == high:
         low, high = low - abs(low or 1) * 0.05, high + abs(high or 1) * 0.05
@@ -153,7 +156,7 @@ def draw(
     drawn = canvas(columns, rows)
     for one in kept:
         drawn.trace(one.points, (first, last), (low, high), one.style, dotted=one.dotted)
-    return _with_axes(drawn, (first, last), (low, high), logarithmic=logarithmic, utf8=utf8)
+    return _with_axes(drawn, (first, last), (low, high), logarithmic=logarithmic, utf8=utf8, across=across)
 
 
 def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: bool) -> list[Series]:
@@ -179,10 +182,11 @@ def _with_axes(
     *,
     logarithmic: bool,
     utf8: bool,
+    across: str,
 ) -> list[Content]:
     labels = axis_labels(canvas.rows, ys, logarithmic=logarithmic)
     lines = [axis(label, utf8=utf8) + canvas.row(row, utf8=utf8) for row, label in enumerate(labels)]
-    lines.append(Content.styled(" " * (LABEL + 1) + _below(xs, canvas.columns), "$muted"))
+    lines.append(Content.styled(f"{across[:LABEL]:>{LABEL}} " + _below(xs, canvas.columns), "$muted"))
     return lines
 
 

@@ -218,13 +218,7 @@ class ChoiceDialog(Modal[str | None]):
         """Fill the list."""
         self._fill("")
         self._offered = self.query_one(OptionList).option_count
-        self.on_resize()
-
-    def on_resize(self) -> None:
-        """As tall as all there is to choose from, whatever is typed, where the terminal is."""
-        title = -(-cell_len(self._title) // max(1, self._width - _FRAME))
-        room = self.lines_beside(_ROWS_AROUND + title)
-        self.query_one(OptionList).styles.height = max(1, min(self._offered, room))
+        self._grow()
 
     def on_resize(self) -> None:
         """Cut names anew that have less room than they need, or more than they had."""
@@ -232,6 +226,13 @@ class ChoiceDialog(Modal[str | None]):
         at = options.highlighted
         self._fill(self.query_one(Field).value)
         options.highlighted = at
+        self._grow()
+
+    def _grow(self) -> None:
+        """As tall as all there is to choose from, whatever is typed, where the terminal is."""
+        title = -(-cell_len(self._title) // max(1, self._width - _FRAME))
+        room = self.lines_beside(_ROWS_AROUND + title)
+        self.query_one(OptionList).styles.height = max(1, min(self._offered, room))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from rich.cells import cell_len, chop_cells
 
 _WORDS = re.compile(r"\s*\S+\s*|\s+")
 _TAB = "    "
+
+
+def join_parts(parts: Iterable[str], width: int, between: str = " · ") -> list[str]:
+    """Lines of as many parts as fit, none of which is broken: a figure stays with its unit."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and cell_len(lines[-1] + between + part) <= width:
+            lines[-1] += between + part
+        else:
+            lines.append(part)
+    return lines
+
+
+def hanging(text: str, width: int, indent: int) -> str:
+    """A text whose further lines begin below its first word; ``indent`` cells before that are somebody else's."""
+    lines = wrap_line(text, max(1, width - indent))
+    return ("\n" + " " * indent).join(line.rstrip() for line in lines)
 
 
 def wrap_line(text: str, width: int) -> list[str]:

@@ -10,6 +10,7 @@ from textual.color import Color
 from textual.theme import Theme
 
 from screens.theme import THEMES
+from screens.widgets.time_chart import STYLES
 
 _LEAST = 4.5
 # What the cursor is mixed from, as the style sheets say it.
@@ -53,6 +54,12 @@ def test_every_colour_can_be_read_on_every_ground(theme: Theme) -> None:
         if (found := contrast(Color.parse(str(colour)), behind)) < _LEAST
     ]
     assert not faint
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_no_two_of_the_first_lines_of_a_chart_have_one_colour(theme: Theme) -> None:
+    colours = [str(getattr(theme, style.removeprefix("$"))) for style in STYLES[:4]]
+    assert len(set(colours)) == len(colours)
 
 
 def test_the_cursor_is_mixed_as_it_is_tested() -> None:

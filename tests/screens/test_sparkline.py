@@ -3,7 +3,8 @@ from __future__ import annotations
 import math
 
 from llmops_tui.monitoring.courses import Courses
-from screens.home.rendering import Tile, day_lines
+from screens.home.list_rendering import day_lines
+from screens.home.rendering import Tile
 from screens.widgets.sparkline import resampled, sparkline
 
 

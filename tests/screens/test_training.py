@@ -374,7 +374,7 @@ async def test_a_plan_is_drawn_with_tokens_memory_and_findings(open_app: OpenApp
             "fits",
             "14 min",
             "same tokens",
-            "kernels: liger: not in use; would save 0.64 GB",
+            "kernels: liger is not in use; it would save 0.64 GB",
             "<|im_start|>user⏎yeslate",
         ):
             assert part in shown, part
@@ -501,7 +501,7 @@ def test_a_run_by_rewards_shows_its_reward_and_its_answers(tmp_path: Path) -> No
     told = str(reward_rendering.answers(shown))
     assert "[red]On its way[/red]" in told
     assert "0.2 (0.18 to 0.22) → 0.8 (0.78 to 0.82)" in told
-    assert "held out 0.8" in str(rendering.figures(shown, [shown]))
+    assert "held out 0.8" in str(rendering.figures(shown, [shown], 200))
 
 
 @pytest.mark.slow

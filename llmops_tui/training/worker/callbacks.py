@@ -8,7 +8,7 @@ import math
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -81,13 +81,9 @@ class RunCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Tell the progress; look whether something is asked."""
+        """Look whether something is asked."""
         self._seconds = time.monotonic() - self._began
         self._context.check()
-        # Each record of progress is synced to disk, and waiting for that is no training.
-        if time.monotonic() - self._reported > _REPORT_SECONDS or state.global_step >= state.max_steps:
-            self._reported = time.monotonic()
-            self._context.report(state.global_step / max(1, state.max_steps), self._message(state))
         if state.global_step >= state.max_steps and args.eval_strategy != "no":
             # What the run ends with is measured, wherever the last evaluation was.
             control.should_evaluate = True
@@ -99,9 +95,14 @@ class RunCallback(TrainerCallback):
             control.should_save = True
         return control
 
-    def _message(self, state: TrainerState) -> str:
-        told = [(name, entry[name]) for entry in state.log_history[-1:] for name in ("reward", "loss") if name in entry]
-        return f"step {state.global_step} of {state.max_steps}" + "".join(f" · {n} {v:.3f}" for n, v in told[:1])
+    def _tell_progress(self, state: TrainerState, logs: Mapping[str, float]) -> None:
+        """Tell a step with its own figure, which is known once it is logged."""
+        # Each record of progress is synced to disk, and waiting for that is no training.
+        if time.monotonic() - self._reported > _REPORT_SECONDS or state.global_step >= state.max_steps:
+            self._reported = time.monotonic()
+            told = [f" · {name} {logs[name]:.3f}" for name in ("reward", "loss") if _number(logs.get(name))]
+            message = f"step {state.global_step} of {state.max_steps}" + "".join(told[:1])
+            self._context.report(state.global_step / max(1, state.max_steps), message)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint is written: record it, and stop here where that was asked."""
@@ -157,6 +158,7 @@ class RunCallback(TrainerCallback):
             # How large a policy's loss is says nothing of how good it is: it is around 0 by its making.
             loss = 0.0 if math.isfinite(loss) else loss
         self._tell(self._watch.inspect(step, loss, norm))
+        self._tell_progress(state, logs)
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
