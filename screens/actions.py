@@ -234,7 +234,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("models.add", "a,f7", "Add", "Register a GGUF file, or any OpenAI-compatible address.", show=True, pane="list"),
     Action("models.discover", "o,f4", "Found here", "List models of other programs on this machine.", show=True, pane="list"),
     Action("models.get", "d,f2", "Get", "Download a model, after showing its size and licence.", show=True, pane="list"),
-    Action("models.quantize", "s,f6", "Shrink", "Quantize the model to a smaller type, as a job.", show=True, pane="list"),
+    Action("models.quantize", "s,f6", "Quantize", "Quantize the model to a smaller type, as a job.", show=True, pane="list"),
     Action("models.verify", "v,f5,ctrl+r", "Verify", "Hash the file again, as a job.", show=True, pane="list"),
     Action("models.stop", "x,f8", "Unload", "Stop the model's server and free its memory.", show=True, pane="list"),
     Action("models.access_keys", "K,f3", "Access keys", "Make keys for clients of the served models, see their use, and revoke them.", pane="list"),

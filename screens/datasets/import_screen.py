@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import counted
 from llmops_tui.names import RULE, as_name, is_name
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.datasets.record import record_content
@@ -92,8 +93,11 @@ class ImportScreen(Modal[ImportChoice | None]):
         kind = kind_of(self._format, self._mapping)
         source = self._seen.sources[0]
         more = f" and {len(self._seen.sources) - 1} more" if len(self._seen.sources) > 1 else ""
+        looked = len(self._seen.rows)
         have = (
-            f"{proposal.share:.0%} of the inspected rows have it" if self._format == proposal.format else "your choice"
+            f"fits {proposal.share:.0%} of the first {looked:,} rows"
+            if self._format == proposal.format
+            else "your choice"
         )
         parts: list[str | tuple[str, str]] = [
             (f"{safe_line(source.path.name, 80)}{more}", "bold"),
@@ -102,25 +106,21 @@ class ImportScreen(Modal[ImportChoice | None]):
             (self._dataset, "bold $accent"),
             "\nformat ",
             (self._format, "bold $accent"),
-            f" → {kind}",
+            f" → {kind}" if kind != self._format else "",
             (f"   {have}", "$muted"),
             "\n",
         ]
         parts += [(f"· {safe_line(line, 200)}\n", "") for line in proposal.evidence]
-        parts += [(f"· {share:.0%} look like {name}\n", "$muted") for name, share in proposal.others.items()]
+        parts += [(f"· {name} would fit {share:.0%}\n", "$muted") for name, share in proposal.others.items()]
         if self._mapping:
-            parts.append(("mapping " + ", ".join(f"{r} = {c}" for r, c in self._mapping.items()) + "\n", "$accent"))
+            parts.append(("· mapping " + ", ".join(f"{r} = {c}" for r, c in self._mapping.items()) + "\n", "$accent"))
         elif self._format == "tabular" and proposal.mapping:
-            parts.append(("m maps columns to a conversation\n", "$warning"))
+            parts.append(("· m maps columns to a conversation\n", "$warning"))
         rejects = self._seen.rejects
         if rejects:
             first = rejects[0]
-            parts.append(
-                (
-                    f"{len(rejects)} of these cannot be read: line {first.line:,}: {safe_line(first.reason)}\n",
-                    "$warning",
-                )
-            )
+            of = f"{counted(len(rejects), 'row')} of the first {looked + len(rejects):,} cannot be read"
+            parts.append((f"· {of}: line {first.line:,}: {safe_line(first.reason)}\n", "$warning"))
         self.query_one("#import-evidence", Static).update(Content.assemble(*parts))
         self.query_one("#import-text", Static).update(self._raw_content() if self._raw else self._row_content(kind))
         keys: list[str | tuple[str, str]] = []

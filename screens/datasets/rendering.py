@@ -11,7 +11,7 @@ from llmops_tui.datasets.reports import Problem
 from llmops_tui.datasets.version import DatasetVersion
 from llmops_tui.safe_text import safe_line
 from screens.widgets import units
-from screens.widgets.columns import Column, Part
+from screens.widgets.columns import Column, Part, fit
 
 HELP_DATASETS = "Enter opens a dataset. i imports files, after a preview."
 HELP_VERSIONS = "Each operation makes a version. Enter opens it, d compares it with its parent, t tags it."
@@ -72,16 +72,15 @@ def version_columns() -> list[Column[VersionRow]]:
     return [
         Column("@", lambda row: str(row.version.number), lambda row: row.version.number, right=True, falling=True, least=2),
         Column("made by", lambda row: row.version.recipe.operation, share=1, least=7),
-        Column("change", _change,
-            lambda row: row.change, unit="rows", right=True, falling=True, most=9, spare=True),
+        Column("rows", lambda row: short_count(row.version.rows), lambda row: row.version.rows, right=True, falling=True, rank=3),
+        Column("change", _change, lambda row: row.change, right=True, falling=True, most=9, rank=4),
         Column("tags", lambda row: (" ".join(row.version.tags), "good"), share=1, least=4, rank=1, spare=True),
         Column("written by", lambda row: (row.origins, "warn"), share=1, least=5, rank=2, spare=True),
-        Column("rows", lambda row: short_count(row.version.rows), lambda row: row.version.rows, right=True, falling=True, rank=4),
-        Column("note", lambda row: (safe_line(row.version.note, 120), "muted"), share=1, least=6, rank=3, spare=True),
+        Column("note", lambda row: (safe_line(row.version.note, 120), "muted"), share=1, least=14, rank=5),
         Column("made", lambda row: units.moment(row.version.created_at), lambda row: row.version.created_at,
-            falling=True, rank=5),
+            falling=True, rank=6),
         Column("size", lambda row: units.size(row.version.size_bytes), lambda row: row.version.size_bytes,
-            right=True, falling=True, chosen=False, rank=6),
+            right=True, falling=True, chosen=False, rank=7),
     ]  # fmt: skip
 
 
@@ -94,16 +93,16 @@ def short_count(count: int) -> str:
 
 def column_facts(columns: list[ColumnStatistics], current: str, *, blocks: bool) -> Content:
     """The columns, and more about the current one."""
-    parts: list[str | tuple[str, str]] = []
+    head = f"{'column':11} {'spread':8} {'distinct':>8}\n"
+    parts: list[str | tuple[str, str]] = [(head, "bold $muted")] if columns else []
     for column in columns:
         here = column["name"] == current
         bars = [n for _, n in column["top"]] if column.get("top") else column.get("histogram", [])
         bars = bars or column.get("length", {}).get("histogram", [])
-        name = safe_line(column["name"], 12)
-        parts += [(f"{name:12.12}", "bold $accent" if here else ""), " "]
+        parts += [(f"{fit(safe_line(column['name'], 40), 11)} ", "bold $accent" if here else "")]
         parts += [
-            (f"{spark(bars, blocks=blocks, width=10):10}", "$accent"),
-            (f" {short_count(column['distinct'])}", "$muted"),
+            (f"{spark(bars, blocks=blocks, width=8):8}", "$accent"),
+            (f" {short_count(column['distinct']):>8}", "$muted"),
             "\n",
         ]
         if here:
@@ -113,14 +112,14 @@ def column_facts(columns: list[ColumnStatistics], current: str, *, blocks: bool)
 
 def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
     facts = column if "p50" in column else column.get("length", {})
-    what = "" if "p50" in column else "length "
     about = "" if column.get("exact") else "about "
-    lines = [f"{column['type']}, {about}{column['distinct']:,} different"]
+    lines = [f"{column['type']}, {about}{column['distinct']:,} distinct"]
     lines += [f"{column['missing']:,} missing"] if column["missing"] else []
     if "p50" in facts:
+        unit = "" if "p50" in column else " characters"
         lines += [
-            f"{what}p50 {facts['p50']:,.4g} p95 {facts['p95']:,.4g}",
-            f"{what}{facts['min']:,.4g} – {facts['max']:,.4g}",
+            f"{facts['min']:,.4g} – {facts['max']:,.4g}{unit}",
+            f"median {facts['p50']:,.4g}, p95 {facts['p95']:,.4g}",
         ]
     parts: list[str | tuple[str, str]] = [(f"  {line}\n", "$muted") for line in lines]
     for value, count in column.get("top", [])[:8]:
@@ -139,11 +138,14 @@ def check_columns(of: int) -> list[Column[Problem]]:
         Column("rows", lambda problem: units.whole(problem["rows"] or None), lambda problem: problem["rows"] or None,
             right=True, falling=True),
         Column("share", part, lambda problem: problem["rows"], unit="%", right=True, falling=True, rank=1),
-        Column("f fixes it", lambda problem: (safe_line(problem["fix"] or "", 120), "muted"),
-            share=2, least=10, rank=2, spare=True),
-        Column("note", lambda problem: (safe_line("" if problem["rows"] else problem["note"], 120), "muted"),
-            share=2, least=8, rank=3, spare=True),
+        Column("f fixes it", _help, share=3, least=12, rank=2, spare=True),
     ]  # fmt: skip
+
+
+def _help(problem: Problem) -> Part:
+    """What is done about a problem, or why nothing was found: one of the two is empty."""
+    told = (problem["fix"] or "nothing; enter shows them") if problem["rows"] else problem["note"]
+    return safe_line(told, 160), "muted"
 
 
 def check_mark(problem: Problem, of: int) -> Part:

@@ -33,20 +33,33 @@ _EMPTY = (
 )
 Flow = Callable[..., Coroutine[Any, Any, Begun | None]]
 _MARKS: dict[str, Part] = {"remote": ("◇", "accent"), "adapter": ("+", "warn")}
-COLUMNS: list[Column[Model]] = [
-    Column("model", lambda model: safe_line(model.name, 120), share=3, least=14, names=True),
-    Column("type", lambda model: (model.kind if model.kind != "gguf" else model.quantization or "GGUF", "muted"), rank=2),
-    Column(
-        "size", lambda model: ("–", "muted") if model.kind == "remote" else units.size(model.size_bytes),
-        lambda model: None if model.kind == "remote" else model.size_bytes, right=True, falling=True, rank=1,
-    ),
-    Column("context", lambda model: units.whole(_figure(model, "context_length")), lambda model: _figure(model, "context_length"),
-        unit="tokens", right=True, falling=True, rank=4),
-    Column("parameters", lambda model: units.count(_figure(model, "parameters")), lambda model: _figure(model, "parameters"),
-        right=True, falling=True, rank=5),
-    Column("added", lambda model: units.moment(model.added_at), lambda model: model.added_at, falling=True, rank=6),
-    Column("trouble", lambda model: (safe_line(model.trouble, 120), "bad"), share=1, least=7, spare=True, rank=3),
-]  # fmt: skip
+_FORMATS = {"gguf": "GGUF"}
+_SIGNS = {"▣": "loaded", "□": "not loaded", "+": "adapter", "◇": "remote"}
+
+
+def model_columns(is_loaded: Callable[[Model], bool]) -> list[Column[Model]]:
+    """All that can be shown of a model; ``is_loaded`` says whether its server runs."""
+    return [
+        Column("model", lambda model: safe_line(model.name, 120), share=3, least=14, names=True),
+        Column("state", lambda model: ("loaded", "good") if is_loaded(model) else "", spare=True, rank=4),
+        Column("format", lambda model: (_FORMATS.get(model.kind, model.kind), "muted"), rank=3),
+        Column("quantized", _quantized, rank=2),
+        Column(
+            "size", lambda model: ("–", "muted") if model.kind == "remote" else units.size(model.size_bytes),
+            lambda model: None if model.kind == "remote" else model.size_bytes, right=True, falling=True, rank=1,
+        ),
+        Column("context", lambda model: units.whole(_figure(model, "context_length")),
+            lambda model: _figure(model, "context_length"), unit="tokens", right=True, falling=True, rank=6),
+        Column("parameters", lambda model: units.count(_figure(model, "parameters")),
+            lambda model: _figure(model, "parameters"), right=True, falling=True, rank=7),
+        Column("added", lambda model: units.moment(model.added_at), lambda model: model.added_at, falling=True, rank=8),
+        Column("trouble", lambda model: (safe_line(model.trouble, 120), "bad"), share=1, least=7, spare=True, rank=5),
+    ]  # fmt: skip
+
+
+def _quantized(model: Model) -> Part:
+    """The type of its weights; what is asked elsewhere has none here."""
+    return safe_line("–" if model.kind == "remote" else model.quantization or "–", 20), "muted"
 
 
 def _figure(model: Model, name: str) -> float | None:
@@ -80,7 +93,12 @@ class ModelsPane(Pane):
     def compose(self) -> ComposeResult:
         """The list."""
         yield ArchiveTable(
-            COLUMNS, kind="model", id="model-list", key=lambda model: model.name, empty=_EMPTY, mark=self._mark
+            model_columns(self.is_loaded),
+            kind="model",
+            id="model-list",
+            key=lambda model: model.name,
+            empty=_EMPTY,
+            mark=self._mark,
         )
 
     @property
@@ -110,6 +128,8 @@ class ModelsPane(Pane):
         self._loaded_names = {handle.model for handle in running}
         self._table.fill(models, select)
         self.set_title("Models", f"{len(models):,}")
+        seen = {self._mark(model)[0] for model in models}
+        self.set_note("  ".join(f"{sign} {word}" for sign, word in _SIGNS.items() if sign in seen))
         if self.current != before or not models:
             self.post_message(self.CursorMoved(self.current))
         self.post_message(self.Loaded())

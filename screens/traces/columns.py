@@ -63,7 +63,7 @@ def _answer(line: TraceLine) -> Part:
 
 def times_of(times: TraceTimes, width: int, rows: int, *, utf8: bool) -> Content:
     """How long the traces took: bars from the fastest to the slowest, each bar of the same factor; percentiles beside."""
-    bars, least, most = times.histogram(max(8, min(48, width - (58 if rows > 1 else 78))))
+    bars, least, most = times.histogram(max(8, min(48, width - 58)))
     if not bars:
         return Content("")
     drawn = sparkline([float(bar) for bar in bars], len(bars), rows, utf8=utf8, from_zero=True)
@@ -71,7 +71,8 @@ def times_of(times: TraceTimes, width: int, rows: int, *, utf8: bool) -> Content
     # Of few requests a percentile is the slowest of them.
     known = [share for share in (50, 95, 99) if times.count * (100 - share) >= 100]
     percentiles = "  ".join(f"p{share} {units.duration(times.quantile(share / 100) / 1000).strip()}" for share in known)
-    told = f"time of {counted(times.count, 'request')}"
+    # One line has no room to say of how many; the title of the pane does.
+    told = f"time of {counted(times.count, 'request')}" if rows > 1 else "took"
     parts: list[tuple[str, str] | str] = []
     for row, line in enumerate(drawn):
         last = row == len(drawn) - 1

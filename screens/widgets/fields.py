@@ -127,4 +127,4 @@ class Choice(Widget, can_focus=True):
 
     def render(self) -> Content:
         """The word between the signs that there are others."""
-        return Content.assemble(("< ", "$accent"), self._value, (" >", "$accent"))
+        return Content(f"< {self._value} >")

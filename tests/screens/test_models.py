@@ -111,7 +111,7 @@ async def test_adapters_and_addresses_stand_beside_models_and_can_be_chosen(
         screen = await opened(pilot)
         table = screen.query_one("#model-list", Table)
         lines = ["".join(part for part, _ in table._line_of(n, 60)) for n in range(table.count)]
-        assert " ".join(lines[0].split()) == "◇ away remote –"
+        assert " ".join(lines[0].split()) == "◇ away remote – –"
         assert " ".join(lines[-1].split()).startswith("+ tone adapter")
         table.move_to(0)
         await until(pilot, lambda: "seed: not honoured" in text_of(screen, "#facts-text"))
