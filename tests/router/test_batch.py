@@ -396,5 +396,6 @@ def test_a_batch_that_is_killed_again_and_again_answers_each_line_once(sample: W
     told = llmops.run("batch", "status", job_id)
     assert (told["answered"], told["failed"], told["state"]) == (120, 0, "done")
     # A client's statement, and no program of the workspace.
-    rows = EventLog(sample).connection().execute("SELECT body FROM events").fetchall()
-    assert {json.dumps(json.loads(row[0])["client"]) for row in rows} == {'{"key": null, "metadata": {}}'}
+    rows = EventLog(sample).connection().execute("SELECT body->>'client' FROM events").fetchall()
+    client = {"key": None, "metadata": {}, "work": {"kind": "batch", "name": job.resumes}}
+    assert {row[0] for row in rows} == {json.dumps(client, separators=(",", ":"))}
