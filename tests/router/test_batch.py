@@ -387,14 +387,13 @@ def test_a_batch_that_is_killed_again_and_again_answers_each_line_once(sample: W
         job_id = launcher.resume(job_id).id
     wait_for(lambda: launcher.store.get(job_id).state.final, 300)
     job = launcher.store.get(job_id)
-    assert (job.state, job.result) == (
-        JobState.DONE,
-        {"output": str(output), "total": 120, "completed": 120, "failed": 0},
-    )
+    done = {"output": str(output), "total": 120, "completed": 120, "failed": 0}
+    assert (job.state, job.result) == (JobState.DONE, done)
     assert Counter(line["custom_id"] for line in outputs(output)) == Counter(names)
     assert outputs(output)[: len(kept)] == kept
     told = llmops.run("batch", "status", job_id)
     assert (told["answered"], told["failed"], told["state"]) == (120, 0, "done")
     # A client's statement, and no program of the workspace.
-    rows = EventLog(sample).connection().execute("SELECT body FROM events").fetchall()
-    assert {json.dumps(json.loads(row[0])["client"]) for row in rows} == {'{"key": null, "metadata": {}}'}
+    rows = EventLog(sample).connection().execute("SELECT body->>'client' FROM events").fetchall()
+    client = {"key": None, "metadata": {}, "work": {"kind": "batch", "name": job.resumes}}
+    assert {row[0] for row in rows} == {json.dumps(client, separators=(",", ":"))}

@@ -102,7 +102,8 @@ def run(
             context.report(1 if share == 1 else min(0.99, share), told_of(checked, log))
 
         asyncio.run(
-            answer_here(context.workspace, options, file, checked, log, job=context.job_id, key=key, report=report)
+            # Of the first job where it is resumed, so that all of its requests are of one piece of work.
+            answer_here(context.workspace, options, file, checked, log, job=context.folder.name, key=key, report=report)
         )
 
     return answer_file(context, file, output, answer)
