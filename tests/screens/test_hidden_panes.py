@@ -31,7 +31,8 @@ async def test_what_has_no_place_on_a_small_terminal_is_named_with_the_key_by_wh
 
 
 async def test_the_mark_goes_when_the_panes_come(open_app: OpenApp) -> None:
-    async with open_app(size=(80, 24)) as pilot:
+    # Narrow, and with room for all names whatever else the line tells.
+    async with open_app(size=(99, 24)) as pilot:
         await settle(pilot)
         assert "v Versions" in mark(pilot.app)
         await pilot.press("f9", "v")
