@@ -10,7 +10,7 @@ from dataclasses import replace
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.measures import ready
 from llmops_tui.evaluation.metrics.base import Answer, Case
-from llmops_tui.evaluation.runner.model_calls import read_answer
+from llmops_tui.evaluation.runner.model_calls import kept_answer, read_answer
 from llmops_tui.evaluation.runner.rendering import CHAT, Samplings, render_each, request_of
 from llmops_tui.evaluation.runner.retrieved import RetrievedPassages
 from llmops_tui.evaluation.runner.scoring import Item, Scorer
@@ -132,7 +132,7 @@ async def ask(asker: Asker, name: str, request: Request, sampled: dict[str, obje
         key = asker.key(asker.identity(name), request.path, sampled)
         known = asker.cache.find([key])
         if key in known:
-            return read_answer(known[key].reply, cached=True, kept_at=known[key].at)
+            return kept_answer(known[key])
     reply, trace = await asker.answer(name, request, sampled)
     return read_answer(reply, trace=trace)
 

@@ -10,7 +10,7 @@ from typing import cast
 from llmops_tui.datasets.rewording import Rewording
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer
-from llmops_tui.evaluation.runner.model_calls import read_answer
+from llmops_tui.evaluation.runner.model_calls import kept_answer, read_answer
 from llmops_tui.inference.asking.asker import Asker, Request
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.synthesis.attempts import Attempt
@@ -107,7 +107,7 @@ class Writer:
             key = self._asker.key(self._asker.identity(model), CHAT, sampled)
             known = self._asker.cache.find([key])
             if key in known:
-                return read_answer(known[key].reply, cached=True, kept_at=known[key].at)
+                return kept_answer(known[key])
         reply, trace = await self._asker.answer(
             model, Request(CHAT, body, parameters, prompt=self._conversations.ref), sampled
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from llmops_tui.evaluation.metrics.base import Answer
-from llmops_tui.evaluation.runner.model_calls import read_answer
+from llmops_tui.evaluation.runner.model_calls import kept_answer, read_answer
 from llmops_tui.evaluation.runner.rendering import CHAT
 from llmops_tui.evaluation.scripted.mock_tools import World
 from llmops_tui.evaluation.scripted.script import ModelUser, Script
@@ -94,7 +94,7 @@ class Turns:
         key = self._asker.key(self._asker.identity(self._model), path, sampled)
         known = self._asker.cache.find([key]).get(key)
         if known is not None:
-            return known.reply, read_answer(known.reply, cached=True, kept_at=known.at)
+            return known.reply, kept_answer(known)
         reply, trace = await self._asker.answer(self._model, request, sampled)
         return reply, read_answer(reply, trace=trace)
 

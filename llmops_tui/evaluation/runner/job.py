@@ -26,7 +26,7 @@ from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.early_stopping import note_sequence, sequence_of
 from llmops_tui.evaluation.runner.manifest import manifest_of
-from llmops_tui.evaluation.runner.model_calls import read_answer
+from llmops_tui.evaluation.runner.model_calls import kept_answer, read_answer
 from llmops_tui.evaluation.runner.on_cluster import have_answered
 from llmops_tui.evaluation.runner.rendering import (
     Samplings,
@@ -204,9 +204,8 @@ class _Runner:
         if self._target:
             requests = [self._request(messages, repeat) for _, messages, repeat in left] if simple else None
             have_answered(self._context, self._entry, self._target, asker, requests)
-        if simple:
-            left = await self._from_cache(left, asker, log, total)
-        await self._ask_left(left, asker, log, total)
+        rest = await self._from_cache(left, asker, log, total) if simple else left
+        await self._ask_left(rest, asker, log, total)
 
     async def _ask_left(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> None:
         waiting = iter(left)
@@ -242,8 +241,8 @@ class _Runner:
     ) -> None:
         with passages_noted() as later:
             answer = await self._answer(case, messages, repeat, asker)
-        answers = [(case, repeat, self._passages.beside(case, answer, later))]
-        self._keep(answers, await self._scored(answers, asker), asker, log, total)
+        one = [(case, repeat, self._passages.beside(case, answer, later))]
+        self._keep(one, await self._scored(one, asker), asker, log, total)
 
     async def _from_cache(self, left: list[Any], asker: Asker, log: ResultLog, total: int) -> list[Any]:
         """Score what was answered before; returns what is still to be asked."""
@@ -252,14 +251,11 @@ class _Runner:
         known = asker.cache.find(keys)
         rest = [one for one, key in zip(left, keys, strict=True) if key not in known]
         there = [(one, known[key]) for one, key in zip(left, keys, strict=True) if key in known]
-        parts = []
-        for start in range(0, len(there), BATCH):
-            part = []
-            for (case, messages, repeat), kept in there[start : start + BATCH]:
-                asked = asked_beyond(case, messages)
-                answer = read_answer(kept.reply, cached=True, kept_at=kept.at, asked=asked)
-                part.append((case, repeat, self._passages.beside(case, answer)))
-            parts.append(part)
+        known_answers = [
+            (case, repeat, self._passages.beside(case, kept_answer(kept, asked=asked_beyond(case, messages))))
+            for (case, messages, repeat), kept in there
+        ]
+        parts = [known_answers[start : start + BATCH] for start in range(0, len(known_answers), BATCH)]
         if not parts:
             return rest
         # While answers are kept, the next ones are scored.
@@ -329,7 +325,7 @@ class _Runner:
             # Without one, known answers were taken before any was asked.
             key = asker.key(asker.identity(name), path, sampled)
             if (known := asker.cache.find([key]).get(key)) is not None:
-                return read_answer(known.reply, cached=True, kept_at=known.at)
+                return kept_answer(known)
         reply, trace = await asker.answer(name, request, sampled)
         return read_answer(reply, trace=trace)
 
@@ -377,8 +373,7 @@ class _Runner:
         self._context.report(self._share(done / max(1, total)), told)
 
     def _inspect(self, log: ResultLog) -> None:
-        until = self._suite.until
-        if until is None or len(log.done) < until.at_least:
+        if (until := self._suite.until) is None or len(log.done) < until.at_least:
             return
         self._enough = sequence_of(self._metrics, list(log.done.values()), until).half_width <= until.half_width
 
@@ -389,16 +384,14 @@ class _Runner:
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps)
         summary |= {"of": len(cases.cases), "stopped_early": self._enough}
-        energy = self._energy.stop()
         asked = sum(not r.answer.cached and (r.case.index, r.repeat) not in self._before for r in results)
-        summary["costs"] |= {"asked": asked, "joules": energy.joules, "energy": energy.note}
+        summary["costs"] |= {"asked": asked, "joules": (energy := self._energy.stop()).joules, "energy": energy.note}
         if self._suite.until is not None:
             note_sequence(summary, self._metrics, results, self._suite.until)
         self._context.report(self._share(0.99), "comparing the cases with the model's training data")
         summary["overlap"] = overlap_of(self._store, self._entry, cases, results, self._metrics)
         run = (self._store, self._suite, self._entry, cases, rendered, self._metrics, self._options, self._asked_chain)
-        manifest = manifest_of(*run)
-        manifest |= {
+        manifest = manifest_of(*run) | {
             "case_metrics_sha256": case_metrics_sha256(cases.cases, self._of_case),
             "metric_sources": sources([*self._metrics, *self._of_case.made], self._store.registry),
             "fingerprints": {name: found for name, found in fingerprints.items() if found},

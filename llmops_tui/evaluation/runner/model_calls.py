@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from llmops_tui.evaluation.metrics.base import Answer
+from llmops_tui.inference.asking.cache import Kept
 from llmops_tui.inference.wire import ChatMessage, Reply
 
 
@@ -62,3 +63,8 @@ def read_choices(
         prompt_tokens=(reply.get("usage") or {}).get("prompt_tokens"),
         total_ms=timings.get("total_ms"),
     )
+
+
+def kept_answer(kept: Kept, asked: tuple[ChatMessage, ...] = ()) -> Answer:
+    """An answer that was given before, as the cache has it."""
+    return read_answer(kept.reply, cached=True, kept_at=kept.at, asked=asked)
