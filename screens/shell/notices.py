@@ -8,6 +8,7 @@ from textual.notifications import Notification
 
 # Textual sets a timer for what is left. A timer of less than nothing spins forever, and the app with it.
 _SHORTEST = 0.05
+READ_SECONDS = 2.0
 
 
 class Notice(Notification):
@@ -26,11 +27,20 @@ class Notice(Notification):
         return max(self._ends - time.monotonic(), _SHORTEST)
 
     @property
+    def has_expired(self) -> bool:
+        """Whether its time is over."""
+        return self._ends is not None and self._ends <= time.monotonic()
+
+    @property
     def seen_for(self) -> float:
         """Seconds since it was first shown; 0 before."""
         return max(0.0, time.monotonic() - (self._ends - self.timeout)) if self._ends is not None else 0.0
 
-    @property
-    def has_expired(self) -> bool:
-        """Whether its time is over."""
-        return self._ends is not None and self._ends <= time.monotonic()
+
+def was_read(notification: Notification) -> bool:
+    """Whether it tells of something that went well, and was shown for as long as it takes to read it."""
+    return (
+        isinstance(notification, Notice)
+        and notification.severity == "information"
+        and notification.seen_for >= READ_SECONDS
+    )

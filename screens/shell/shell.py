@@ -26,7 +26,7 @@ from screens.keymap import textual_keymap
 from screens.navigation import Destination, Navigation, kept_place
 from screens.services import Services
 from screens.shell.key_queue import KeyQueue, Typed
-from screens.shell.notices import Notice
+from screens.shell.notices import Notice, was_read
 from screens.shell.running_jobs import RunningJobs
 from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
-# After which a notice was read by who goes on to another screen.
-_READ_SECONDS = 2.0
 
 
 class Shell(App[int]):
@@ -167,7 +165,7 @@ class Shell(App[int]):
         """As Textual's, but that what was told of the screen one leaves, and was read, does not cover the next; failures stay."""
         if mode != self.current_mode:
             for notice in list(self._notifications):
-                if isinstance(notice, Notice) and notice.severity == "information" and notice.seen_for >= _READ_SECONDS:
+                if was_read(notice):
                     self._unnotify(notice, refresh=False)
         return super().switch_mode(mode)
 

@@ -11,7 +11,6 @@ from textual.widgets._toast import Toast, ToastRack
 
 from llmops_tui.inference.sampling import SamplingParameters
 from screens.compare.mark_dialog import MarkDialog
-from screens.shell import shell
 from screens.shell.help import show_key
 from screens.shell.key_line import KeyLine
 from screens.shell.palette import Palette
@@ -118,7 +117,7 @@ async def test_what_was_read_on_a_screen_does_not_cover_the_next(
         await until(pilot, lambda: app.current_mode == "jobs")
         await settle(pilot)
         assert "just told" in notices(pilot)
-        monkeypatch.setattr(shell, "_READ_SECONDS", 0.0)
+        monkeypatch.setattr("screens.shell.notices.READ_SECONDS", 0.0)
         await pilot.press("f9", "1")
         await until(pilot, lambda: app.current_mode == "playground")
         assert "just told" not in notices(pilot)
