@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalState
     from screens.evaluation.model import KeptSuite, Opened
 
-NO_RUNS = "No runs yet.\nF5 runs the suite below."
+NO_RUNS = "No runs yet.\nF5 runs the suite that is chosen."
 NO_SUITES = "No suites yet.\nn writes one."
 NO_CASES = "Choose a run to show its cases.\nspace on another run makes that the baseline."
 NO_CASE = "The case under the cursor is shown here: its input, what was expected, and the answers."

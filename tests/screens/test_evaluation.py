@@ -86,8 +86,8 @@ async def test_an_empty_screen_says_what_to_do(open_app: OpenApp, sample: Worksp
     async with open_app() as pilot:
         screen = await open_evaluation(pilot)
         assert "F5 runs the suite" in screen.query_one("#eval-run-list", Table).placeholder
-        # The suite under the cursor is shown as its file, and what bundled can be run at once.
-        assert "metrics:" in text(pilot, "#figures-text")
+        # The suite under the cursor is told, and what bundled can be run at once.
+        assert "300 cases from triage-test@1" in text(pilot, "#figures-text")
         assert "injection" in [kept.ref for kept in screen.model.suites]
         assert screen.cli_command().startswith("llmops eval run")
         await pilot.press("t")
