@@ -215,6 +215,7 @@ def trajectories(
     """Put the requests of agents together: which tools each conversation called, and whether checks of that hold."""
     from llmops_tui.evaluation.statistics.intervals import wilson
     from llmops_tui.foreign_text import text_of
+    from llmops_tui.inference.server.recording import require_recording
     from llmops_tui.traces.trajectories import read_checks
     from llmops_tui.traces.trajectories import trajectories as found_in
     from llmops_tui.user_files import with_home
@@ -222,7 +223,14 @@ def trajectories(
     session = session_of(context)
     path = with_home(check) if check is not None else None
     checks = read_checks(text_of(path), str(path)) if path is not None else ()
-    found = found_in(_store(session), _wanted(said))
+    store, wanted = _store(session), _wanted(said)
+    if wanted.recording:
+        require_recording(session.catalog, session.event_log, wanted.recording)
+    found = found_in(store, wanted)
+    if checks and not found:
+        raise InputRefusedError(
+            "nothing_to_check", "no conversation is of this filter, so that nothing was checked", "llmops traces list"
+        )
     for one in found:
         one.problems = [told for asked in checks for told in asked.problems(one)]
     passed = sum(not one.problems for one in found)

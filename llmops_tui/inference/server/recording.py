@@ -32,6 +32,13 @@ _SELECT = (
     "ORDER BY started_at, id"
 )
 
+_NAMES = (
+    "SELECT DISTINCT json_extract_string(client, '$.recording') AS name FROM requests "
+    "WHERE name IS NOT NULL AND finish_reason NOT IN ('error', 'cancelled') ORDER BY name"
+)
+# As many recordings are named where one is missed.
+_TOLD = 10
+
 
 @dataclass(frozen=True)
 class Held:
@@ -120,7 +127,31 @@ class HeldAnswers:
             held = Held(trace, output or "", str(reason), prompt, completion)
             found.setdefault(conversation_key(said), []).append(held)
         if not found:
-            raise LlmopsError(
-                "not_recorded", f"there is no recording {self._name!r}", "llmops serve --record NAME makes one."
-            )
+            raise _missing(self._name, recordings(catalog, self._event_log))
         return found
+
+
+def recordings(catalog: Catalog, event_log: EventLog) -> list[str]:
+    """The names of all recordings that have an answer, by name."""
+    ingest(catalog, event_log)
+    rows = catalog.read(lambda connection: connection.execute(_NAMES).fetchall())
+    return [str(row[0]) for row in rows]
+
+
+def require_recording(catalog: Catalog, event_log: EventLog, name: str) -> None:
+    """Refuse a recording that there is not.
+
+    Raises:
+        LlmopsError: ``not_recorded``: there is none of that name; which there are is said.
+    """
+    if name not in (there := recordings(catalog, event_log)):
+        raise _missing(name, there)
+
+
+def _missing(name: str, there: Sequence[str]) -> LlmopsError:
+    known = (
+        f"There are: {', '.join(there[:_TOLD])}{', …' if len(there) > _TOLD else ''}." if there else "There is none."
+    )
+    return LlmopsError(
+        "not_recorded", f"there is no recording {name!r}", f"{known} llmops serve --record NAME makes one."
+    )
