@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,9 +239,10 @@ async def test_a_canary_that_fails_rolls_itself_back(workspace: Workspace, folde
     found = store.get(experiment.id)
     assert (found.state, found.name) == ("rolled back", "support")
     assert f"{asked} of {asked} conversations failed with two" in found.why
-    assert [text for _, text in read_notices(workspace)] == [
-        f"The experiment on 'support' went back to 'one': {found.why}."
-    ]
+    ((_, notice),) = read_notices(workspace)
+    # Of two it can be told which and when.
+    assert notice.endswith(f": the experiment {experiment.id} on 'support' went back to 'one': {found.why}.")
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d: ", notice)
     async with running(workspace, MODELS, FakeServers(folder)) as router:
         for k in range(10):
             assert (await router.ask("support", messages=said(f"Later {k}"))).status_code == 200

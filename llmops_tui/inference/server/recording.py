@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Event, Generated, TextEvent
-from llmops_tui.inference.server.asked_again import Held, Problems, misfit
+from llmops_tui.inference.sampling import LONGEST
+from llmops_tui.inference.server.answer_forms import Problems
+from llmops_tui.inference.server.asked_again import AskedAgain
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -40,6 +42,18 @@ _NAMES = (
 )
 # As many recordings are named where one is missed.
 _TOLD = 10
+
+
+@dataclass(frozen=True)
+class Held:
+    """An answer of a recording: its text as the model wrote it, why it ended, its tokens, and what was asked of it."""
+
+    trace: str
+    text: str
+    reason: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    parameters: Mapping[str, object]
 
 
 def conversation_key(messages: Sequence[Mapping[str, object]]) -> str:
@@ -111,7 +125,7 @@ class HeldAnswers:
             for place in range(count):
                 assert found is not None
                 number = (found.next + place) % count
-                wrong = await misfit(choice, asked, found.answers[number], self._problems)
+                wrong = await _misfit(choice, asked, found.answers[number], self._problems)
                 if not wrong:
                     found.next = (number + 1) % count
                     return found.answers[number]
@@ -144,6 +158,39 @@ class HeldAnswers:
         if not found:
             raise _missing(name, recordings(catalog, self._event_log))
         return found
+
+
+async def _misfit(choice: Choice, asked: AskedAgain, held: Held, problems: Problems) -> str:
+    """In what an answer is not as it is asked for now; empty where it is."""
+    parameters = choice.call["parameters"]
+    found = next((one for one in parameters.get("stop") or () if one in held.text), None)
+    if found is not None:
+        return f"it has the text {found[:60]!r}, which is to stop it"
+    most, count = parameters["max_tokens"], held.completion_tokens
+    if count is not None and count > most:
+        return f"it has {count:,} tokens, and up to {most:,} are asked for"
+    if held.reason == "length" and count is not None and held.parameters.get("max_tokens") != most and count < most:
+        more = "as many as there is room for" if most >= LONGEST else f"up to {most:,}"
+        return f"it was cut off after {count:,} tokens, and {more} are asked for"
+    return await _misshapen(choice, asked, held, problems)
+
+
+async def _misshapen(choice: Choice, asked: AskedAgain, held: Held, problems: Problems) -> str:
+    read = choice.reader.whole(held.text) if choice.reader is not None else None
+    calls = [call["function"]["name"] for call in read.tool_calls] if read is not None else []
+    if asked.demanded is not None and (not calls or (asked.demanded and {*calls} != {asked.demanded})):
+        wanted = f"a call of {asked.demanded!r}" if asked.demanded else "a call of a tool"
+        return f"it is no {wanted.removeprefix('a ')}, which tool_choice asks for"
+    if not asked.form or calls or all(held.parameters.get(name) == form for name, form in asked.form.items()):
+        return ""
+    if choice.form.answer is None:
+        return "it was not written by this grammar, as far as is known"
+    text = held.text if read is None else read.content
+    try:
+        found = await problems(choice.form.answer, text)
+    except LlmopsError as error:
+        return f"it cannot be held against response_format: {error.told}"
+    return f"it is not as response_format says, at {found[0]}" if found else ""
 
 
 def recordings(catalog: Catalog, event_log: EventLog) -> list[str]:
