@@ -104,13 +104,28 @@ def test_a_loop_is_the_same_call_again() -> None:
         "checks: [{call: x}]",
         "checks: [{least: 2}]",
         "checks: [{answer: '('}]",
+        "checks: [{answer: '(?=a)b'}]",
+        "checks: [{most_calls: true}]",
+        'checks: [{most_calls: "3"}]',
+        "checks: [{called: search, least: 3, most: 1}]",
+        "checks: [x]",
+        "",
         "- x",
         "{",
     ],
 )
 def test_nothing_in_a_file_of_checks_is_ignored(text: str) -> None:
-    with pytest.raises(InputRefusedError, match=r"c\.yaml"):
+    with pytest.raises(InputRefusedError, match=r"c\.yaml") as refused:
         read_checks(text, "c.yaml")
+    # Nothing of how it is written here.
+    assert "Check" not in refused.value.message
+
+
+def test_an_expression_takes_no_time_that_grows_with_the_answer() -> None:
+    """With Python's expressions this one would not end."""
+    found = Trajectory(["run_1"], [], "a" * 5_000, "stop", 1, 1.0)
+    (asked,) = read_checks("checks: [{answer: '(a+)+$b'}]", "c.yaml")
+    assert asked.problems(found) == ["the answer has nothing like '(a+)+$b'"]
 
 
 def test_the_command_line_judges(store: TraceStore, workspace: Workspace, tmp_path: Path) -> None:
