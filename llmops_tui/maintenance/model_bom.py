@@ -30,6 +30,8 @@ from llmops_tui.workspace.event_log import EventLog
 _SPEC = "1.6"
 # What of the lineage is a material, by kind; requests and evaluations are made of a model, and none of it.
 _MATERIALS = {"dataset", "model", "file", "prompt"}
+# Work whose one input is a model.
+_OF_MODELS = {"quantize", "convert"}
 _PREFIX = "llmops:"
 # How the source of a model that travels in a package is kept.
 _PACKAGE = re.compile(r"package (\S+) (\S+)")
@@ -201,6 +203,12 @@ def _gather(node: Node, nodes: dict[str, Node], edges: dict[str, list[str]]) -> 
 def _component(store: DatasetStore, by_hash: dict[str, Model], node: Node, ref: str) -> Component:
     if node.kind == "model" and node.id in by_hash:
         return _of_model(by_hash[node.id], ref)
+    if _is_gone_model(node):
+        gone: Component = {
+            "type": "machine-learning-model", "bom-ref": ref, "name": "a model that is registered no more",
+            "version": node.id[:12], "hashes": _hashes(node.id), "properties": _properties(kind="model"),
+        }  # fmt: skip
+        return gone
     name, _, number = node.name.rpartition("@")
     made: Component = {"type": "data" if node.kind == "dataset" else "file", "bom-ref": ref, "name": name or node.name}
     if number and name:
@@ -310,7 +318,14 @@ def _address(place: str) -> str:
     return quote(place, safe=_OF_ADDRESSES) if _SCHEME.match(place) else ""
 
 
+def _is_gone_model(node: Node) -> bool:
+    """Whether a thing that nothing here is called by was a model: what is made of it says so."""
+    return node.kind == "file" and node.name.endswith("…") and node.how in _OF_MODELS
+
+
 def _ref(node: Node) -> str:
+    if _is_gone_model(node):
+        return f"model:{node.id[:12]}"
     return f"{node.kind}:{node.name}@{node.id[:12]}"
 
 

@@ -43,6 +43,14 @@ def test_it_says_what_a_model_was_made_from_and_what_was_measured(sample: Worksp
     known = {one["bom-ref"] for one in (*whole["components"], whole["metadata"]["component"])}
     assert set(depends) <= known
     assert {ref for found in depends.values() for ref in found} <= known
+    gone = "ab" * 32
+    catalog.write(lambda db: record_edges(db, output=base.sha256, kind="convert", recipe="r", inputs=[gone]))
+    (lost,) = [
+        part
+        for part in llmops.run("model", "bom", "support-base-q4")["components"]
+        if part["bom-ref"] == f"model:{gone[:12]}"
+    ]
+    assert (lost["type"], lost["hashes"][0]["content"]) == ("machine-learning-model", gone)
     llmops.run("model", "bom", "support-base-q4", "--to", str(path), code=3)
     llmops.run("model", "bom", "none", code=3)
 
