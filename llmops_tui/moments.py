@@ -11,3 +11,11 @@ def moment_words(at: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
         return time.strftime(form, time.localtime(at))
     except (OverflowError, ValueError, OSError):
         return f"damaged: {at}"
+
+
+def iso_moment(at: float) -> str:
+    """A moment as files have it, in UTC to the second, such as ``2026-03-05T14:05:00Z``; what no calendar has, as it is."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    except (OverflowError, ValueError, OSError):
+        return str(at)

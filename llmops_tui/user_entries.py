@@ -97,7 +97,7 @@ def note_changes(at: float, changes: Collection[EntryChange]) -> None:
     noted = _noted()
     noted[str(at)] = [[one.kind, one.name, one.before, one.after] for one in changes]
     newest = sorted(noted, key=float)[-_MOST:]
-    path = _path()
+    path = changes_path()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomic(path, json.dumps({when: noted[when] for when in newest}))
 
@@ -117,13 +117,14 @@ def _value(given: object) -> Value:
     return None if given is None else str(given)
 
 
-def _path() -> Path:
+def changes_path() -> Path:
+    """Where what entries were before a change is kept."""
     return state_folder() / "entry-changes.json"
 
 
 def _noted() -> dict[str, list[object]]:
     with suppress(OSError, ValueError, InputRefusedError):
-        found = parse_json(text_of(_path()))
+        found = parse_json(text_of(changes_path()))
         if isinstance(found, dict):
             return {when: list(some) for when, some in found.items() if _is_time(when) and isinstance(some, list)}
     return {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +23,7 @@ app = typer.Typer(
 )
 Since = Annotated[str, typer.Option("--since", metavar="DAY", help="The first day, such as 2027-03-01.")]
 Until = Annotated[str, typer.Option("--until", metavar="DAY", help="The last day.")]
+_HOUR = re.compile(r"\d{1,2}:\d{2}")
 
 
 @app.command("list")
@@ -104,7 +107,12 @@ def export(
 @app.command()
 def at(
     context: typer.Context,
-    moment: Annotated[str, typer.Argument(metavar="TIME", help="Such as '2027-03-03 14:05', 14:05 of today, or now.")],
+    moment: Annotated[
+        str,
+        typer.Argument(
+            metavar="TIME", help="Such as '2027-03-03 14:05', 2027-03-03T14:05:00Z, 14:05 of today, or now."
+        ),
+    ],
 ) -> None:
     """Show what answered at a moment: prompts by label, aliases, experiments, servers that ran, and what answers came from.
 
@@ -222,21 +230,25 @@ def _day(said: str) -> float:
 
 
 def _parsed(said: str) -> float:
-    text = said.strip()
+    """A moment that was, in seconds since 1970; in local time where no zone is said.
+
+    Raises:
+        InputRefusedError: ``bad_moment``: it is none. ``moment_to_come``.
+    """
+    text, now = said.strip(), time.time()
     if text == "now":
-        return time.time()
-    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d"):
-        try:
-            return time.mktime(time.strptime(text, form))
-        except (ValueError, OverflowError):
-            continue
+        return now
+    if _HOUR.fullmatch(text):
+        text = f"{time.strftime('%Y-%m-%d', time.localtime(now))} {text:0>5}"
     try:
-        hour = time.strptime(text, "%H:%M")
-    except ValueError as error:
-        hint = "Such as '2027-03-03 14:05', 14:05, or now."
+        moment = dt.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        hint = "Such as '2027-03-03 14:05', 2027-03-03T14:05:00Z, 14:05 of today, or now."
         raise InputRefusedError("bad_moment", f"{said[:40]!r} is no moment", hint) from error
-    today = time.localtime()
-    return time.mktime((*today[:3], hour.tm_hour, hour.tm_min, 0, 0, 0, -1))
+    if moment > now:
+        told = f"{said[:40]!r} is to come: nothing is known of what answers then"
+        raise InputRefusedError("moment_to_come", told, "Say a day that was, or now.")
+    return moment
 
 
 def _moment(at: float) -> str:

@@ -47,6 +47,7 @@ def traffic(
     from llmops_tui.drift.checking import keep_new
 
     session = session_of(context)
+    _require(session, model, prompt)
     now = time.time()
     middle = now - seconds_of(window, "--window")
     checked = _checked(session, (middle - seconds_of(before, "--before"), middle, now), model, prompt, embedder)
@@ -161,8 +162,11 @@ def check(
     from llmops_tui.monitoring.traffic_days import TrafficDays
 
     session = session_of(context)
+    _require(session, model, prompt)
     begin = _day(day)
     end = begin + _DAY
+    if end > time.time():
+        session.say("the day is not over: what comes later is not part of it until it is checked again")
     checked = _checked(session, (begin - seconds_of(before, "--before"), begin, end), model, prompt, embedder)
     name, date = _monitor(model, prompt), dt.datetime.fromtimestamp(begin).astimezone().date().isoformat()
     daily = TrafficDays(session.event_log)
@@ -191,6 +195,8 @@ def days(context: typer.Context, model: Model = "", prompt: Prompt = "") -> None
     session = session_of(context)
     daily = TrafficDays(session.event_log)
     course = daily.course(_monitor(model, prompt))
+    if not course:
+        _require(session, model, prompt)
     rows = [
         [one.day, "too few" if one.p is None else f"{one.p:.3f}", f"{one.statistic:,.1f}", "alarm" if one.alarm else ""]
         for one in course
@@ -219,12 +225,22 @@ def reset(
     name = _monitor(model, prompt)
     days = TrafficDays(session.event_log)
     there = len(days.course(name))
+    if not there:
+        _require(session, model, prompt)
     if not yes:
         told = f"{counted(there, 'day')} of {name}; --yes forgets them"
         session.emit({"monitor": name, "days": there, "preview": True}, lambda: told)
         return
     gone = days.begin_anew(name)
     session.emit({"monitor": name, "days": gone}, lambda: f"{counted(gone, 'day')} of {name} forgotten")
+
+
+def _require(session: Session, model: str, prompt: str) -> None:
+    """Refuse names that are nowhere: their series would stay empty, and never alarm."""
+    from llmops_tui.cli.known_names import require_names
+    from llmops_tui.traces.store import TraceFilter
+
+    require_names(session, TraceFilter(model=model, prompt=prompt))
 
 
 def _monitor(model: str, prompt: str) -> str:
@@ -253,9 +269,12 @@ def _day(said: str) -> float:
         today = dt.datetime.now().astimezone().date()
         return dt.datetime.combine(today - dt.timedelta(days=1), dt.time()).timestamp()
     try:
-        return dt.datetime.combine(dt.date.fromisoformat(said), dt.time()).timestamp()
+        begin = dt.datetime.combine(dt.date.fromisoformat(said), dt.time()).timestamp()
     except ValueError as error:
         raise InputRefusedError("bad_day", f"{said!r} is no day", "Write 2027-03-01.") from error
+    if begin > time.time():
+        raise InputRefusedError("day_to_come", f"{said!r} is to come: nobody has asked anything", "Say a day that was.")
+    return begin
 
 
 def _checked(session: Session, moments: tuple[float, float, float], model: str, prompt: str, embedder: str) -> Checked:

@@ -35,7 +35,8 @@ def create(
         list[str] | None,
         typer.Option(
             "--endpoint",
-            help="chat, completions, embeddings, rerank, classify, tokenize, batches, feedback, metrics or keys; repeatable. "
+            help="chat, completions, embeddings, rerank, classify, tokenize, batches, feedback, traces, metrics or keys; "
+            "repeatable. "
             "Default: all but keys.",
         ),
     ] = None,
@@ -117,7 +118,7 @@ def list_keys(
                 one.state,
                 one.key.begins,
                 limits_in_words(one.standings),
-                _day(one.key.expires_at),
+                _moment(one.key.expires_at),
                 _moment(one.key.last_used),
                 one.key.owner,
             ]
@@ -208,7 +209,7 @@ def _tell(session: Session, made: NewKey) -> None:
     def human() -> str:
         limits = ", ".join(f"{limit.amount:,} {unit} a {span}" for unit, span, limit in key.scope.limits().values())
         lines = [f"key     {made.secret}", f"for     {scope_in_words(key)}", f"limits  {limits or 'none'}"]
-        return "\n".join([*lines, f"ends    {_day(key.expires_at) or 'never'}"])
+        return "\n".join([*lines, f"ends    {_moment(key.expires_at) or 'never'}"])
 
     session.emit(data, human)
     session.say("it is shown this once: only its hash is kept")
@@ -224,7 +225,7 @@ def _shown(session: Session, report: KeyReport, costs: list[KeyCost]) -> str:
         f"for       {scope_in_words(key)}",
         f"left      {limits_in_words(report.standings)}",
         f"made      {_moment(key.created_at)}" + (f", within {report.within}" if report.within else ""),
-        f"ends      {_day(key.expires_at) or 'never'}",
+        f"ends      {_moment(key.expires_at) or 'never'}",
         f"last use  {_moment(key.last_used) or 'never'}",
         f"owner     {key.owner or '–'}",
         f"requests  {report.requests:,}, and {report.refused:,} turned away by its limits",
@@ -245,7 +246,3 @@ def _shown(session: Session, report: KeyReport, costs: list[KeyCost]) -> str:
 
 def _moment(at: float | None) -> str:
     return "" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
-
-
-def _day(at: float | None) -> str:
-    return "" if at is None else time.strftime("%Y-%m-%d", time.localtime(at))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,14 +98,14 @@ def traces(
     ] = False,
 ) -> None:
     """Delete traces with their feedback and other copies of their texts; remaining copies are listed."""
+    from llmops_tui.cli.known_names import filter_of
     from llmops_tui.maintenance.trace_removal import plan_trace_removal, remove_traces
-    from llmops_tui.traces.store import TraceFilter
 
     session = session_of(context)
     workspace = session.workspace
     if sum((bool(trace), bool(said), every)) != 1:
         raise LlmopsError("usage", "give one trace, --filter or --all", exit_code=ExitCode.USAGE)
-    wanted = TraceFilter.parse(said, time.time())
+    wanted = filter_of(session, said)
     if yes:
         found = remove_traces(workspace, wanted, trace, keep_files=keep_files)
     else:

@@ -128,6 +128,10 @@ def serve(
     keys, key_file = keys_of(session, api_key_file, no_key=no_key, host=None if socket_path else host)
     certificate, key_of_it = check_encryption(tls_cert, tls_key, address=socket_path is None)
     given = own_options(session)
+    if replay:
+        from llmops_tui.inference.server.recording import require_recording
+
+        require_recording(session.catalog, session.event_log, _recording(replay))
     options = changed(
         engine(given),
         wait=wait,

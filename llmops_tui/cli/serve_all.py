@@ -11,7 +11,7 @@ from llmops_tui.cli.serve_address import announcement, in_the_clear
 from llmops_tui.cli.serve_process import ending_by_signals, port_for, stay
 from llmops_tui.errors import InputRefusedError, Interrupted
 from llmops_tui.inference.options import LoadOptions, RouterOptions
-from llmops_tui.inference.server_conflict import check_replaceable, differences
+from llmops_tui.inference.server_conflict import check_joinable, check_replaceable, differences
 from llmops_tui.inference.supervisor import ALL_MODELS, ServerSupervisor
 from llmops_tui.models.registry import ModelRegistry
 
@@ -30,11 +30,14 @@ def serve_all(
     """Start the server of all models, tell where it is, and stay with it where it is not to outlive this command.
 
     Raises:
-        InputRefusedError: ``bad_setting``; ``already_served``: it runs with other settings, and no ``replace``.
+        InputRefusedError: ``bad_setting``; ``already_served``: it runs with other settings, and no ``replace``;
+            ``served_otherwise``: a model that is loaded keeps or reads requests otherwise.
         LlmopsError: it cannot be started, or was ended.
     """
     wanted = _wanted(session, options, max_loaded, idle_minutes)
     supervisor = ServerSupervisor(session.workspace)
+    for handle in supervisor.running():
+        check_joinable(handle, wanted)
     running = supervisor.find(ALL_MODELS)
     differing = differences(running, wanted) if running is not None else []
     already = running is not None and not differing

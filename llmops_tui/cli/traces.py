@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,10 +33,10 @@ def _store(session: Session) -> Any:
     return TraceStore(session.catalog, session.event_log)
 
 
-def _wanted(said: str) -> Any:
-    from llmops_tui.traces.store import TraceFilter
+def _wanted(session: Session, said: str) -> Any:
+    from llmops_tui.cli.known_names import filter_of
 
-    return TraceFilter.parse(said, time.time())
+    return filter_of(session, said)
 
 
 @app.command("list")
@@ -54,7 +53,7 @@ def list_traces(
     from llmops_tui.traces.orders import TraceOrder
 
     session = session_of(context)
-    lines, total = _store(session).page(_wanted(said), limit, order=TraceOrder.parse(sort))
+    lines, total = _store(session).page(_wanted(session, said), limit, order=TraceOrder.parse(sort))
 
     def human() -> str:
         rows = [
@@ -180,8 +179,9 @@ def to_dataset(
     session = session_of(context)
     store = _store(session)
     privacy = "keep" if keep_personal else "redact"
-    store.page(_wanted(said), 1)
-    gathered = gather(store, _wanted(said), shape, privacy)
+    wanted = _wanted(session, said)
+    store.page(wanted, 1)
+    gathered = gather(store, wanted, shape, privacy)
     version = make_version(DatasetStore(session.catalog), name, gathered, shape, privacy)
     UndoHistory(session.catalog, session.event_log).note_rows(version)
     data = {
@@ -222,7 +222,12 @@ def trajectories(
     session = session_of(context)
     path = with_home(check) if check is not None else None
     checks = read_checks(text_of(path), str(path)) if path is not None else ()
-    found = found_in(_store(session), _wanted(said))
+    store, wanted = _store(session), _wanted(session, said)
+    found = found_in(store, wanted)
+    if checks and not found:
+        raise InputRefusedError(
+            "nothing_to_check", "no conversation is of this filter, so that nothing was checked", "llmops traces list"
+        )
     for one in found:
         one.problems = [told for asked in checks for told in asked.problems(one)]
     passed = sum(not one.problems for one in found)
@@ -275,5 +280,5 @@ def export_traces(
         if not equals:
             raise InputRefusedError("bad_header", f"{item!r} is not a header", "--header NAME=VALUE")
         headers[name] = value
-    sent = export(_store(session), _wanted(said), otlp, content=content, headers=headers)
+    sent = export(_store(session), _wanted(session, said), otlp, content=content, headers=headers)
     session.emit({"sent": sent}, lambda: f"{counted(sent, 'trace')} sent to {otlp}")

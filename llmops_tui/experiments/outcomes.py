@@ -20,7 +20,8 @@ Scored = Callable[[Exchange], float | None]
 # What was said last counts.
 _QUERY = """
 SELECT r.id, r.started_at, json_extract_string(r.client, '$.experiment.arm'), json_extract_string(r.client, '$.experiment.unit'),
-       json_extract_string(r.client, '$.experiment.pair'), r.finish_reason, r.total_ms, {texts}, f.score, f.said_at
+       json_extract_string(r.client, '$.experiment.pair'), r.finish_reason,
+       coalesce(json_extract_string(r.client, '$.refused') = 'true', false), r.total_ms, {texts}, f.score, f.said_at
 FROM requests r LEFT JOIN (
     SELECT request, arg_max(score, said_at) AS score, max(said_at) AS said_at FROM feedback
     WHERE score IS NOT NULL GROUP BY request) f ON f.request = r.id
@@ -43,7 +44,7 @@ def exchanges(
 def _read(connection: duckdb.DuckDBPyConnection, query: str, values: list[float | str]) -> list[Exchange]:
     found = []
     for row in connection.execute(query, values).fetchall():
-        trace, started, arm, unit, pair, reason, total, output, messages, score, said_at = row
+        trace, started, arm, unit, pair, reason, refused, total, output, messages, score, said_at = row
         if arm not in {"a", "b"} or not unit:
             continue
         found.append(
@@ -53,7 +54,8 @@ def _read(connection: duckdb.DuckDBPyConnection, query: str, values: list[float 
                 arm=cast("Arm", arm),
                 unit=str(unit),
                 pair=str(pair or ""),
-                failed=_FAILED.get(str(reason), False),
+                # What a client did wrong says nothing of the model.
+                failed=None if refused else _FAILED.get(str(reason), False),
                 total_ms=total,
                 output=str(output or ""),
                 messages=tuple(json.loads(messages)) if messages else (),

@@ -32,6 +32,8 @@ _OPENAI = {
     "temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "max_tokens", "seed", "stop",
     "response_format", "tools",
 }  # fmt: skip
+# What the answer was held to, which a trace has beside its parameters.
+_FORMS = ("response_format", "grammar")
 _ALWAYS = ("temperature", "max_tokens", "seed")
 _FENCE = re.compile(r"`{3,}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -84,6 +86,7 @@ class RequestCode:
         given = {name: value for name, value in self.parameters.items() if name in default}
         kept = {name: given.get(name, default[name]) for name in _ALWAYS}
         kept |= {name: value for name, value in given.items() if value != default[name] and value is not None}
+        kept |= {name: self.parameters[name] for name in _FORMS if self.parameters.get(name)}
         return {"model": self.model, "messages": [dict(message) for message in self.messages], **kept, **self.fields}
 
     def curl(self) -> str:

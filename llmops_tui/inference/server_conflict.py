@@ -14,6 +14,8 @@ from llmops_tui.inference.supervisor import health
 # How one waits for memory is no trait of a server.
 _PASSING = {"wait"}
 _SECRET = {"keys"}
+# What becomes of a request, whichever address it came to: what is kept of it, and how its texts are read.
+_OF_REQUESTS = ("trace_content", "special_in_content", "spm_infill")
 
 
 def differences(handle: ServerHandle, wanted: LoadOptions) -> list[str]:
@@ -33,6 +35,23 @@ def differences(handle: ServerHandle, wanted: LoadOptions) -> list[str]:
             continue
         found.append(name if name in _SECRET else f"{name} is {_shown(has)}, and {_shown(value)} is requested")
     return found
+
+
+def check_joinable(handle: ServerHandle, options: LoadOptions) -> None:
+    """Refuse to pass requests to a server that would take or keep them otherwise than was asked for at this address.
+
+    Raises:
+        InputRefusedError: ``served_otherwise``, with the settings.
+    """
+    wanted = _as_json(options)
+    other = [
+        f"{name} is {_shown(handle.asked.get(name))}, and {_shown(wanted.get(name))} here"
+        for name in _OF_REQUESTS
+        if name in handle.asked and handle.asked.get(name) != wanted.get(name)
+    ]
+    if other:
+        told = f"{handle.model!r} is loaded with other settings: {'; '.join(other)}"
+        raise InputRefusedError("served_otherwise", told, f"llmops model stop {handle.model} ends that server.")
 
 
 def check_replaceable(handle: ServerHandle, differing: list[str]) -> None:

@@ -6,17 +6,23 @@ left out, and nothing is claimed that nobody measured. https://cyclonedx.org/doc
 
 from __future__ import annotations
 
-import datetime as dt
+import re
+import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NotRequired, TypedDict
+from urllib.parse import quote
 
 from llmops_tui import __version__
 from llmops_tui.datasets.store import DatasetStore
+from llmops_tui.embeddings.embedder import made_to_embed
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.maintenance.lineage import Node, trace_lineage
+from llmops_tui.models.ranking import is_ranker
 from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.moments import iso_moment
 from llmops_tui.training.runs import Run, RunStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -24,7 +30,13 @@ from llmops_tui.workspace.event_log import EventLog
 _SPEC = "1.6"
 # What of the lineage is a material, by kind; requests and evaluations are made of a model, and none of it.
 _MATERIALS = {"dataset", "model", "file", "prompt"}
+# Work whose one input is a model.
+_OF_MODELS = {"quantize", "convert"}
 _PREFIX = "llmops:"
+# How the source of a model that travels in a package is kept.
+_PACKAGE = re.compile(r"package (\S+) (\S+)")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_OF_ADDRESSES = "%/:?#[]@!$&'()*+,;=~"
 
 
 class Hash(TypedDict):
@@ -164,7 +176,7 @@ def bill_of_materials(catalog: Catalog, event_log: EventLog, evaluations: Evalua
         "serialNumber": f"urn:uuid:{uuid.uuid4()}",
         "version": 1,
         "metadata": {
-            "timestamp": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": iso_moment(time.time()),
             "tools": {"components": [{"type": "application", "name": "llmops-tui", "version": __version__}]},
             "component": main,
         },
@@ -191,6 +203,12 @@ def _gather(node: Node, nodes: dict[str, Node], edges: dict[str, list[str]]) -> 
 def _component(store: DatasetStore, by_hash: dict[str, Model], node: Node, ref: str) -> Component:
     if node.kind == "model" and node.id in by_hash:
         return _of_model(by_hash[node.id], ref)
+    if _is_gone_model(node):
+        gone: Component = {
+            "type": "machine-learning-model", "bom-ref": ref, "name": "a model that is registered no more",
+            "version": node.id[:12], "hashes": _hashes(node.id), "properties": _properties(kind="model"),
+        }  # fmt: skip
+        return gone
     name, _, number = node.name.rpartition("@")
     made: Component = {"type": "data" if node.kind == "dataset" else "file", "bom-ref": ref, "name": name or node.name}
     if number and name:
@@ -215,11 +233,19 @@ def _of_model(model: Model, ref: str) -> Component:
         # As the file says it, which need not be a name of SPDX's list.
         made["licenses"] = [{"license": {"name": str(license_)}}]
     places = [("distribution", header.get("source")), ("website", header.get("url"))]
-    references: list[Reference] = [{"type": kind, "url": _address(str(place))} for kind, place in places if place]
+    references: list[Reference] = [
+        {"type": kind, "url": address} for kind, place in places if place and (address := _address(str(place)))
+    ]
     if references:
         made["externalReferences"] = references
-    text = [{"format": "string"}]
-    parameters: Parameters = {"task": "text-generation", "inputs": text, "outputs": text}
+    text, vector = [{"format": "string"}], [{"format": "vector"}]
+    # What ranks tells a score, what embeds a vector; the rest writes.
+    task, told = ("text-generation", text)
+    if is_ranker(model):
+        task, told = "text-ranking", [{"format": "number"}]
+    elif made_to_embed(model):
+        task, told = "feature-extraction", vector
+    parameters: Parameters = {"task": task, "inputs": text, "outputs": told}
     if architecture := header.get("architecture"):
         parameters["architectureFamily"] = str(architecture)
         parameters["modelArchitecture"] = str(header.get("name") or architecture)
@@ -231,7 +257,7 @@ def _of_model(model: Model, ref: str) -> Component:
         context_length=header.get("context_length"),
         size_bytes=model.size_bytes or None,
         revision=header.get("revision"),
-        verified_at=model.verified_at,
+        verified_at=None if model.verified_at is None else iso_moment(model.verified_at),
     )
     return made
 
@@ -281,10 +307,25 @@ def _properties(**given: object) -> list[Property]:
 
 
 def _address(place: str) -> str:
-    return f"https://huggingface.co/{place.removeprefix('hf:')}" if place.startswith("hf:") else place
+    """Where a file came from as an IRI, as the standard has it; empty where it is none."""
+    if place.startswith("hf:"):
+        place = f"https://huggingface.co/{place.removeprefix('hf:')}"
+    elif found := _PACKAGE.fullmatch(place):
+        # https://github.com/package-url/purl-spec: names of PyPI have no capitals, and - for _.
+        return f"pkg:pypi/{quote(found[1].lower().replace('_', '-'))}@{quote(found[2])}"
+    elif place.startswith("/"):
+        place = Path(place).as_uri()
+    return quote(place, safe=_OF_ADDRESSES) if _SCHEME.match(place) else ""
+
+
+def _is_gone_model(node: Node) -> bool:
+    """Whether a thing that nothing here is called by was a model: what is made of it says so."""
+    return node.kind == "file" and node.name.endswith("…") and node.how in _OF_MODELS
 
 
 def _ref(node: Node) -> str:
+    if _is_gone_model(node):
+        return f"model:{node.id[:12]}"
     return f"{node.kind}:{node.name}@{node.id[:12]}"
 
 

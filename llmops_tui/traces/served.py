@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.inference.server.serving_note import BEGAN, ENDED
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.audit import entries
+from llmops_tui.workspace.audit import RESTORED, entries
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -69,31 +69,29 @@ def served_at(catalog: Catalog, event_log: EventLog, moment: float) -> list[Serv
 def _servers(event_log: EventLog, moment: float, names: dict[str, str]) -> list[Served]:
     begun: dict[int, Served] = {}
     over: dict[int, float] = {}
-    replaced: dict[int, float] = {}
+    replaced: dict[int, tuple[float, str]] = {}
     for entry in entries(event_log.connection()):
         if entry.kind == BEGAN:
             # One that had not said that it ends was killed at the latest when the next one of the same name began.
             for seq, one in begun.items():
                 if one.sha256 == (entry.subject or None) and seq not in over:
-                    replaced.setdefault(seq, entry.at)
+                    replaced.setdefault(seq, (entry.at, "killed before the next one began"))
             name = names.get(entry.subject, "all models" if not entry.subject else "a model that is registered no more")
             begun[entry.seq] = Served(name, entry.subject or None, "audit", entry.at, None, "")
         elif entry.kind == ENDED:
             over[int(entry.facts.get("began") or 0)] = entry.at
+        elif entry.kind == RESTORED:
+            # Those that ran when the backup was made; nothing serves while a workspace is restored.
+            for seq in begun.keys() - over.keys():
+                replaced.setdefault(seq, (entry.at, "ended before the workspace was restored"))
     found = []
     for seq, one in begun.items():
         until = over.get(seq)
-        latest = until if until is not None else replaced.get(seq)
+        later, why = replaced.get(seq, (None, "no end was written"))
+        latest = until if until is not None else later
         if one.since > moment or (latest is not None and latest < moment):
             continue
-        end = (
-            ""
-            if until is not None
-            else "killed before the next one began"
-            if latest is not None
-            else "no end was written"
-        )
-        found.append(Served(one.model, one.sha256, "audit", one.since, until, end))
+        found.append(Served(one.model, one.sha256, "audit", one.since, until, "" if until is not None else why))
     return found
 
 

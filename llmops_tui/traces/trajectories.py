@@ -7,7 +7,6 @@ of it: the calls with their arguments, what came of them, and the answer at the 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -19,11 +18,14 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import JsonObject, parse_yaml
 from llmops_tui.inference.schema_validation import validator_of
 from llmops_tui.inference.server.recording import conversation_key
+from llmops_tui.workspace.catalog_file import connect_memory
 
 if TYPE_CHECKING:
     from llmops_tui.traces.store import Trace, TraceFilter, TraceStore
 
 _MOST = 5_000
+# What is wrong with a value, where the words of its kind name classes of ours.
+_WRONG = {"extra_forbidden": "there is no such field here", "model_type": "it is no object with fields"}
 
 
 class CallRecord(TypedDict):
@@ -132,14 +134,14 @@ class Check(pydantic.BaseModel):
 
     called: str = ""
     arguments: JsonObject | None = None
-    least: Annotated[int, Field(ge=0)] = 1
-    most: Annotated[int, Field(ge=0)] | None = None
+    least: Annotated[int, Field(ge=0, strict=True)] = 1
+    most: Annotated[int, Field(ge=0, strict=True)] | None = None
     never: str = ""
     order: tuple[str, ...] = ()
-    most_calls: Annotated[int, Field(ge=0)] | None = None
-    most_repeats: Annotated[int, Field(ge=1)] | None = None
-    most_tokens: Annotated[int, Field(ge=1)] | None = None
-    answer: str = ""
+    most_calls: Annotated[int, Field(ge=0, strict=True)] | None = None
+    most_repeats: Annotated[int, Field(ge=1, strict=True)] | None = None
+    most_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
+    answer: Annotated[str, Field(max_length=2000)] = ""
 
     def problems(self, found: Trajectory) -> list[str]:
         """What is not so."""
@@ -149,7 +151,7 @@ class Check(pydantic.BaseModel):
             told.append(f"{self.never} was called")
         if self.order and not _in_order(self.order, names):
             told.append(f"not in the order {' → '.join(self.order)}: {' → '.join(names) or 'no calls'}")
-        if self.answer and re.search(self.answer, found.answer) is None:
+        if self.answer and not _matches(self.answer, found.answer):
             told.append(f"the answer has nothing like {self.answer!r}")
         return told
 
@@ -206,8 +208,8 @@ def read_checks(text: str, source: str) -> tuple[Check, ...]:
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        told = "there is no such field here" if first["type"] == "extra_forbidden" else first["msg"]
-        raise _wrong(source, f"{place}: {told}") from error
+        told = _WRONG.get(first["type"], first["msg"])
+        raise _wrong(source, f"{place}: {told}" if place else told) from error
     for number, one in enumerate(found):
         _check_one(one, f"checks.{number}", source)
     return found
@@ -219,14 +221,26 @@ def _check_one(one: Check, place: str, source: str) -> None:
         raise _wrong(source, f"{place}: it says nothing that has to be so")
     if not one.called and (one.arguments is not None or one.most is not None or one.least != 1):
         raise _wrong(source, f"{place}: arguments, least and most go with called")
+    if one.most is not None and one.most < one.least:
+        raise _wrong(source, f"{place}: at least {one.least} and at most {one.most} calls can never be")
     try:
-        re.compile(one.answer)
+        _matches(one.answer, "")
         if one.arguments is not None:
             validator = validator_of(one.arguments)
             validator.check_schema(one.arguments)
     except Exception as error:
         # Of the expression, or of the schema by whichever package reads it.
         raise _wrong(source, f"{place}: {str(error).splitlines()[0][:200]}") from error
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether an expression is somewhere in a text, by RE2 as in filters: it takes no longer for a text that a model wrote."""
+    connection = connect_memory()
+    try:
+        found = connection.execute("SELECT regexp_matches(?, ?)", [text, pattern]).fetchone()
+    finally:
+        connection.close()
+    return bool(found and found[0])
 
 
 def _in_order(wanted: Sequence[str], names: Sequence[str]) -> bool:

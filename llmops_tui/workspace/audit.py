@@ -19,6 +19,8 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 
 Fact = str | int | float | bool | None
+RESTORED = "workspace.restored"
+"""The kind of the entry that a restore leaves: whatever ran when the backup was made had ended by then."""
 _TABLE = (
     "CREATE TABLE audit (seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, "
     "facts TEXT NOT NULL, by TEXT NOT NULL, previous TEXT NOT NULL, sha256 TEXT NOT NULL)"

@@ -16,10 +16,11 @@ from llmops_tui.cli.audit import _parsed, at
 from llmops_tui.cli.output import Globals, Session
 from llmops_tui.deployment.moments import in_force_at
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.inference.access.endpoints import ENDPOINTS
 from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.server.serving_note import ServingNote
+from llmops_tui.inference.server.serving_note import BEGAN, ServingNote
 from llmops_tui.maintenance import check_catalog
 from llmops_tui.maintenance.archive import read_manifest
 from llmops_tui.maintenance.backup import backup
@@ -29,11 +30,13 @@ from llmops_tui.models.alias_acts import Act
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.served import served_at
-from llmops_tui.workspace.audit import anchor, audit, entries, problems
+from llmops_tui.workspace.audit import RESTORED, anchor, audit, entries, problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
+from tests.commands import llmops as run_llmops
 from tests.engine.engines import MODEL
 
 if TYPE_CHECKING:
@@ -220,7 +223,35 @@ def test_what_served_at_a_moment(workspace: Workspace) -> None:
 
 
 def test_moments_as_they_are_given() -> None:
-    assert _parsed("2027-03-03 14:05") == _parsed("2027-03-03T14:05") == _parsed("2027-03-03") + 14 * 3600 + 300
-    assert _parsed("now") > _parsed("2020-01-01")
-    with pytest.raises(InputRefusedError):
-        _parsed("yesterday")
+    assert _parsed("2020-03-03 14:05") == _parsed("2020-03-03T14:05") == _parsed("2020-03-03") + 14 * 3600 + 300
+    # As logs of applications have them.
+    assert _parsed("2020-03-03T14:05:00Z") == _parsed("2020-03-03T16:05:00+02:00") == 1583244300
+    assert _parsed("2020-03-03T14:05:00.250Z") == 1583244300.25
+    assert _parsed("now") > _parsed("0:00") > _parsed("2020-01-01")
+    for wrong, code in (("yesterday", "bad_moment"), ("25:00", "bad_moment"), ("9999-01-01", "moment_to_come")):
+        with pytest.raises(InputRefusedError) as refused:
+            _parsed(wrong)
+        assert refused.value.code == code
+
+
+def test_a_restore_is_an_end_of_what_ran_when_the_backup_was_made(workspace: Workspace) -> None:
+    event_log, catalog = EventLog(workspace), Catalog(workspace)
+    began = audit(event_log, BEGAN, "", settings="0" * 64)
+    restored = audit(event_log, RESTORED, "", entries=1)
+    again = audit(event_log, BEGAN, "", settings="0" * 64)
+    before, after = (
+        [(one.since, one.end) for one in served_at(catalog, event_log, at)]
+        for at in ((began.at + restored.at) / 2, again.at + 1)
+    )
+    assert before == [(began.at, "ended before the workspace was restored")]
+    assert after == [(again.at, "no end was written")]
+
+
+def test_when_a_key_ends_is_told_to_the_minute(workspace: Workspace) -> None:
+    llmops = Llmops(workspace)
+    made = llmops.run("key", "create", "app", "--expires", "5m")
+    told = time.strftime("%Y-%m-%d %H:%M", time.localtime(made["expires_at"]))
+    for words in (["list"], ["show", "app"]):
+        assert told in run_llmops("key", *words, workspace=workspace).stdout
+    shown = run_llmops("key", "create", "--help").stdout
+    assert all(name in shown for name in ENDPOINTS)

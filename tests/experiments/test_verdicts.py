@@ -282,3 +282,18 @@ def test_an_experiment_is_not_begun_on_what_is_not_served(workspace: Workspace) 
         begin(catalog, store, NewExperiment(name="nothing", b="two"))
     assert refused.value.code == "model_not_found"
     assert store.all() == []
+
+
+def test_what_a_client_did_wrong_is_no_failure_of_a_model(workspace: Workspace) -> None:
+    """A prompt that is too long, which its trace has as an error."""
+    traffic = Traffic(workspace)
+    traffic.ask("u1", "b", finish_reason="error", error="it died")
+    refused = traffic.ask("u2", "b", finish_reason="error", error="the prompt is too long")
+    body = next(body for _, key, body in traffic._events if key == refused)
+    body["client"]["refused"] = True
+    traffic.keep()
+    found = {
+        one.unit: one.failed
+        for one in exchanges(traffic.catalog, traffic.event_log, traffic.experiment.id, traffic.experiment.started_at)
+    }
+    assert found == {"u1": True, "u2": None}

@@ -238,6 +238,8 @@ async def running(
     servers: FakeServers,
     others: Callable[[ModelPool], Others] | None = None,
     port: int = 0,
+    record: str = "",
+    replay: str = "",
     **pool_options: Any,
 ) -> AsyncIterator[Running]:
     """A router that serves these models, and what ``others`` makes beside them, on a port, or a free one."""
@@ -246,8 +248,9 @@ async def running(
     listening = listen_at("127.0.0.1", port)
     port = listening.getsockname()[1]
     options = ServerOptions(
-        str(workspace.root), "--all", "", "", "", "own", None, host="127.0.0.1", port=port, keys=(KEY,)
-    )
+        str(workspace.root), "--all", "", "", "", "own", None, host="127.0.0.1", port=port, keys=(KEY,),
+        record=record, replay=replay,
+    )  # fmt: skip
     feedback = Feedback(EventLog(workspace), "keep")
     batches = BatchesApi(BatchStore(workspace), list(request_models()))
     gate = AccessGate(EventLog(workspace))

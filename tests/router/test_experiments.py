@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,12 @@ def test_an_error_within_a_stream_is_seen_wherever_it_is_cut() -> None:
         outcome.end()
         assert outcome.failed is False
     assert AnswerOutcome(503).failed is True
+    # What its client did wrong is no failure, however its refusal is written.
+    for status in (400, 404, 429):
+        refused = AnswerOutcome(status)
+        refused.see(b'{"error": {"message": "too hot"}}')
+        refused.end()
+        assert refused.failed is False
     gone = AnswerOutcome(200)
     gone.break_off()
     assert gone.failed is True
@@ -232,9 +239,10 @@ async def test_a_canary_that_fails_rolls_itself_back(workspace: Workspace, folde
     found = store.get(experiment.id)
     assert (found.state, found.name) == ("rolled back", "support")
     assert f"{asked} of {asked} conversations failed with two" in found.why
-    assert [text for _, text in read_notices(workspace)] == [
-        f"The experiment on 'support' went back to 'one': {found.why}."
-    ]
+    ((_, notice),) = read_notices(workspace)
+    # Of two it can be told which and when.
+    assert notice.endswith(f": the experiment {experiment.id} on 'support' went back to 'one': {found.why}.")
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d: ", notice)
     async with running(workspace, MODELS, FakeServers(folder)) as router:
         for k in range(10):
             assert (await router.ask("support", messages=said(f"Later {k}"))).status_code == 200
@@ -242,6 +250,22 @@ async def test_a_canary_that_fails_rolls_itself_back(workspace: Workspace, folde
     store.stop(experiment.id, "stopped by hand")
     assert store.get("support").state == "stopped"
     assert store.get("support").why == found.why
+
+
+async def test_what_clients_do_wrong_rolls_nothing_back(workspace: Workspace, folder: Path) -> None:
+    experiment = begun(workspace, "canary", share=0.5, budget=0.02)
+    servers = FakeServers(folder)
+
+    def refusing(server: FakeServer) -> None:
+        server.status, server.body = 400, b'{"error":{"message":"too hot","code":"invalid_request"}}'
+
+    servers.prepared["one"] = servers.prepared["two"] = refusing
+    async with running(workspace, MODELS, servers) as router:
+        statuses = {(await router.ask("support", messages=said(f"Question {k}"))).status_code for k in range(30)}
+    assert statuses == {400}
+    store = ExperimentStore(EventLog(workspace))
+    assert store.get(experiment.id).state == "running"
+    assert [store.counts(experiment.id)[arm].failed for arm in ("a", "b")] == [0, 0]
 
 
 async def test_b_is_not_asked_while_its_failures_cannot_be_kept(

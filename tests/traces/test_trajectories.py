@@ -104,13 +104,28 @@ def test_a_loop_is_the_same_call_again() -> None:
         "checks: [{call: x}]",
         "checks: [{least: 2}]",
         "checks: [{answer: '('}]",
+        "checks: [{answer: '(?=a)b'}]",
+        "checks: [{most_calls: true}]",
+        'checks: [{most_calls: "3"}]',
+        "checks: [{called: search, least: 3, most: 1}]",
+        "checks: [x]",
+        "",
         "- x",
         "{",
     ],
 )
 def test_nothing_in_a_file_of_checks_is_ignored(text: str) -> None:
-    with pytest.raises(InputRefusedError, match=r"c\.yaml"):
+    with pytest.raises(InputRefusedError, match=r"c\.yaml") as refused:
         read_checks(text, "c.yaml")
+    # Nothing of how it is written here.
+    assert "Check" not in refused.value.message
+
+
+def test_an_expression_takes_no_time_that_grows_with_the_answer() -> None:
+    """With Python's expressions this one would not end."""
+    found = Trajectory(["run_1"], [], "a" * 5_000, "stop", 1, 1.0)
+    (asked,) = read_checks("checks: [{answer: '(a+)+$b'}]", "c.yaml")
+    assert asked.problems(found) == ["the answer has nothing like '(a+)+$b'"]
 
 
 def test_the_command_line_judges(store: TraceStore, workspace: Workspace, tmp_path: Path) -> None:
@@ -122,6 +137,23 @@ def test_the_command_line_judges(store: TraceStore, workspace: Workspace, tmp_pa
     assert (told["total"], told["passed"]) == (2, 1)
     assert told["low"] < 0.5 < told["high"]
     assert told["trajectories"][1]["problems"] == ["search was called 0 times, at least 1 are asked for"]
+
+
+@pytest.mark.parametrize("name", ["no-such", "other"])
+def test_nothing_to_check_is_no_pass(store: TraceStore, workspace: Workspace, tmp_path: Path, name: str) -> None:
+    checks = tmp_path / "checks.yaml"
+    checks.write_text("checks:\n- called: search\n")
+    words = f"recording:{name}" + (" is:down" if name == "other" else "")
+    refused = Llmops(workspace).run("traces", "trajectories", "--filter", words, "--check", str(checks), code=3)
+    assert refused["error"]["code"] == ("nothing_to_check" if name == "other" else "not_recorded")
+    if name == "no-such":
+        assert "clerk, other" in refused["error"]["hint"]
+
+
+def test_a_recording_that_there_is_not_is_not_served(store: TraceStore, workspace: Workspace) -> None:
+    refused = Llmops(workspace).run("serve", "--all", "--replay", "no-such", "--detach", code=3)
+    assert refused["error"]["code"] == "not_recorded"
+    assert "clerk, other" in refused["error"]["hint"]
 
 
 class Moody(Counting):
@@ -160,7 +192,8 @@ async def test_a_recording_is_told_again_and_nothing_else(workspace: Workspace, 
     assert TraceStore(catalog, EventLog(workspace)).page(TraceFilter(recording="clerk"), 10)[1] == 3
     async with opened(workspace, replay="clerk") as doors:
         engine = moody(doors)
-        assert [answer(await doors.chat(OWNER, temperature=1.5)) for _ in range(3)] == [*first, first[-1]]
+        # And after the last the first: an agent that runs again is answered as before.
+        assert [answer(await doors.chat(OWNER, temperature=1.5)) for _ in range(4)] == [*first, *first]
         # The same call has another id each time.
         renamed = [*turn("search", "{}", "call_2", "none")]
         assert answer(await doors.chat(OWNER, messages=HI + renamed)) == "answer 3"

@@ -7,7 +7,7 @@ import re
 # An error begins a line of a stream, in each API's form; within a text, JSON has no line break.
 _ERROR = re.compile(rb'(?:^|\n)(?:event: error\r?\n|data: \{"error":|\{"error":)')
 _TAIL = 32
-_SERVER = 500
+_REFUSED, _SERVER = 400, 500
 
 
 class AnswerOutcome:
@@ -19,7 +19,12 @@ class AnswerOutcome:
         self._broken = self._whole = False
 
     def see(self, piece: bytes) -> None:
-        """Look at the next piece of it; what begins a line may be in two."""
+        """Look at the next piece of it; what begins a line may be in two.
+
+        The body of a refusal is one error, too, and its status has said all.
+        """
+        if self._status >= _REFUSED:
+            return
         seen = self._tail + piece
         self._broken = self._broken or _ERROR.search(seen) is not None
         # A line break first: the tail is no beginning of the answer.

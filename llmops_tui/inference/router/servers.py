@@ -8,6 +8,7 @@ import threading
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.memory_reservation import ledger
 from llmops_tui.inference.options import LoadOptions
+from llmops_tui.inference.server_conflict import check_joinable
 from llmops_tui.inference.server_record import ServerHandle
 from llmops_tui.inference.supervisor import ServerSupervisor, health
 from llmops_tui.models.registry import Model
@@ -36,14 +37,17 @@ class SupervisedServers:
         """A model's server, loaded where it was not.
 
         Raises:
-            LlmopsError: as :meth:`ServerSupervisor.ensure`; ``server_ending``: :meth:`end` was called meanwhile.
+            LlmopsError: as :meth:`ServerSupervisor.ensure`; :func:`check_joinable`; ``server_ending``:
+                :meth:`end` was called meanwhile.
         """
         try:
-            return self._supervisor.ensure(model, self._options, waiting=self._go_on)
+            handle = self._supervisor.ensure(model, self._options, waiting=self._go_on)
         except LlmopsError as error:
             if error.code == "server_ending":
                 self._supervisor.stop(model.name)
             raise
+        check_joinable(handle, self._options)
+        return handle
 
     def stop(self, model: str) -> bool:
         """Unload a model."""

@@ -36,6 +36,8 @@ from llmops_tui.workspace.layout import Workspace
 # What of the settings says who reaches a server, and with whom it ends.
 _ADDRESS = {
     "host", "port", "keys", "open_access", "allowed_hosts", "allowed_origins", "tls_cert", "tls_key", "starter",
+    # Of what is asked there, wherever its model is served and whoever loaded it: told with each request.
+    "record", "replay",
 }  # fmt: skip
 
 

@@ -55,7 +55,6 @@ from llmops_tui.inference.server.reranking import RERANK, Reranking
 from llmops_tui.inference.server.texts import Texts
 from llmops_tui.jobs.process import identify
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.events import ClientRecord
 from llmops_tui.workspace.layout import Workspace
 
 # Facts of the engine that nobody but the chat template needs, and that may be long.
@@ -73,7 +72,7 @@ class ModelServer:
             options.chat_template, self.engine.facts, special_in_content=options.special_in_content
         )
         self._event_log = EventLog(workspace)
-        self._writer = EventWriter(self._event_log, options.trace_content, _recorded(options))
+        self._writer = EventWriter(self._event_log, options.trace_content)
         self.gate = AccessGate(self._event_log)
         self._feedback = Feedback(self._event_log, options.trace_content)
         self._metrics = ServerMetrics(options.model)
@@ -81,12 +80,11 @@ class ModelServer:
         self.generator = Generator(
             self.engine, self._writer, self._metrics, options.parallel * options.engines, model=options.model
         )
-        if options.replay:
-            self.generator.held_answers = HeldAnswers(self._event_log, options.replay).call
         self._adapters = AdapterShelf(
             workspace, options.model, self.engine, special_in_content=options.special_in_content
         )
         self._forms = ConstraintChecker(options.path, self._chat.format.visible)
+        self.generator.held_answers = HeldAnswers(self._event_log, self._forms.problems).call
         self._texts = Texts(options.model, self.engine, self.generator, self._adapters, self._chat)
         head = HeadScores(Path(options.path), self.engine, self.generator, self._texts)
         self._reranking = Reranking(options.model, head, self._adapters)
@@ -261,16 +259,6 @@ class ModelServer:
         assert isinstance(error, LlmopsError)
         self._metrics.refused(error.code)
         return error_answer(error, request.url.path)
-
-
-def _recorded(options: ServerOptions) -> ClientRecord:
-    """What the traces of a server are marked with."""
-    told: ClientRecord = {}
-    if options.record:
-        told["recording"] = options.record
-    if options.replay:
-        told["replayed"] = options.replay
-    return told
 
 
 class _ModelEntry(TypedDict):

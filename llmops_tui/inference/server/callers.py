@@ -27,6 +27,9 @@ OWNER = "own"
 """What the workspace's own key is called, which no other is."""
 # What jobs are called that answer files; keys and addresses have no blank.
 _BATCH = "batch "
+# What is told of a caller; the first two always.
+_TOLD = ("key", "client", "access", "recording", "replayed")
+_FEWEST = 2
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Caller:
     ``key`` is what a client's key is called, see :func:`key_name`; empty where none was asked for. ``client`` is who takes
     its turn among others: a program of ours, a key where there are several, else an address. ``experiment`` is what the
     request is part of, ``prompt`` the served prompt that it was made of, with what was ``retrieved`` for it.
+
+    ``recording`` is that which what it asks is of, and ``replayed`` that which it is answered from: those of the address that
+    it came to, and none of a program of the workspace.
 
     With an access key, ``key`` is its name, ``access`` its id, and ``grant`` what it may do; without one all is allowed.
     """
@@ -48,6 +54,8 @@ class Caller:
     experiment: TracedExperiment | None = None
     prompt: TracedPrompt | None = None
     retrieved: tuple[TracedRetrieval, ...] = field(default=(), compare=False)
+    recording: str = ""
+    replayed: str = ""
 
     @property
     def shadow(self) -> bool:
@@ -117,6 +125,11 @@ class Caller:
             client["experiment"] = self.experiment
         if self.retrieved:
             client["retrieved"] = list(self.retrieved)
+        # Of what B is asked as well nobody saw an answer.
+        if self.recording and not self.shadow:
+            client["recording"] = self.recording
+        if self.replayed:
+            client["replayed"] = self.replayed
         if (made := self.prompt) is None:
             return {"prompt": None, "prompt_version": None, "variables": None, "client": client}
         return {
@@ -145,8 +158,10 @@ class Caller:
 
     def passed_on(self) -> bytes:
         """The value of :data:`ON_BEHALF` that makes another server of the workspace see the same caller."""
-        told = [self.key, self.client]
-        return json.dumps([*told, self.access] if self.access else told).encode()
+        told = [getattr(self, name) for name in _TOLD]
+        while len(told) > _FEWEST and not told[-1]:
+            told.pop()
+        return json.dumps(told).encode()
 
 
 def of_batch(job: str, access: str = "") -> Caller:
@@ -169,9 +184,13 @@ def on_behalf(value: bytes) -> Caller:
         ValueError: the program did not write it as :meth:`Caller.passed_on` does.
     """
     told = json.loads(value)
-    if not isinstance(told, list) or [type(part) for part in told] not in ([str, str], [str, str, str]):
-        raise ValueError("it is no list of a key's name, a client and a key's id")
-    return Caller(False, *told)
+    if (
+        not isinstance(told, list)
+        or not _FEWEST <= len(told) <= len(_TOLD)
+        or any(type(part) is not str for part in told)
+    ):
+        raise ValueError("it is no list of a key's name, a client, a key's id and names of recordings")
+    return Caller(False, **dict(zip(_TOLD, told, strict=False)))
 
 
 def key_name(key: str) -> str:

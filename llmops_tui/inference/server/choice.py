@@ -11,6 +11,7 @@ from llmops_tui.inference.engine_wire import Call, Generated, SamplingRecord, To
 from llmops_tui.inference.guardrails.held_back import HeldBack
 from llmops_tui.inference.server.admission import Ticket
 from llmops_tui.inference.server.answer_forms import AnswerForm
+from llmops_tui.inference.server.asked_again import AskedAgain
 from llmops_tui.inference.server.conversation import AnswerReader, Delta
 from llmops_tui.inference.server.guarding import Guarded
 from llmops_tui.inference.server.records import Record
@@ -71,6 +72,8 @@ class Choice:
     tries: int = 0
     retries: int = 0
     spent: int = 0
+    # What a recording is to answer in place of the model.
+    again_of: AskedAgain | None = None
 
     @property
     def refused(self) -> bool:

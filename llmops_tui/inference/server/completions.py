@@ -24,6 +24,7 @@ from llmops_tui.inference.server import events, schemas
 from llmops_tui.inference.server.adapters import AdapterShelf
 from llmops_tui.inference.server.answer_forms import AnswerForm, as_header
 from llmops_tui.inference.server.apis.base import Asked, AskedText, Teller
+from llmops_tui.inference.server.asked_again import asked_again
 from llmops_tui.inference.server.begun_answers import begun_with
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
@@ -321,6 +322,7 @@ class Completions:
                 "engine": self._engine.info["engine"],
                 **caller.facts(body.metadata),
             },
+            form=body.held_to(),
         )
         call: Call = {
             "add_special": False,
@@ -334,7 +336,9 @@ class Completions:
             "reuse": body.cache_prompt,
             "ignore_eos": body.ignore_eos,
         }
-        return Choice(index, record, call, form=form, warned=form.warnings(), unbounded=asked >= LONGEST)
+        choice = Choice(index, record, call, form=form, warned=form.warnings(), unbounded=asked >= LONGEST)
+        choice.again_of = asked_again(body, caller.replayed, logprobs)
+        return choice
 
     async def _respond(self, request: Request, choices: list[Choice], asked: Asked | AskedText) -> Response:
         caller = request.scope["caller"]

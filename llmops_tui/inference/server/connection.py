@@ -69,6 +69,7 @@ STATUS = {
         400,
     ),
 }  # fmt: skip
+_CLIENT_FAULTS = range(400, 500)
 # Refusals that are always about one field, wherever they are made.
 _FIELDS = dict.fromkeys(("model_not_found", "model_ambiguous", "model_not_served"), "model") | {
     "bad_dimensions": "dimensions"
@@ -220,6 +221,11 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
     yield first
     async for part in rest:
         yield part
+
+
+def is_clients(error: LlmopsError) -> bool:
+    """Whether what ended an answer is what its client did wrong, and no failure of the model."""
+    return STATUS.get(error.code, 500) in _CLIENT_FAULTS
 
 
 def error_answer(error: LlmopsError, path: str = "", status: int | None = None) -> JSONResponse:

@@ -14,6 +14,7 @@ from llmops_tui.inference.engine_wire import FILTERED, Call, Event, Generated
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
+from llmops_tui.inference.server.connection import is_clients
 from llmops_tui.inference.server.guarding import Guarded, passed, refused_early
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
@@ -49,7 +50,7 @@ class Generator:
         self._embedding = Turns(_EMBEDDING)
         self._spending = Spending(engine, model)
         self.last_used = time.monotonic()
-        # What answers in place of the engine, where answers are held.
+        # What answers in place of the engine where a recording is replayed.
         self.held_answers: Callable[[Choice], AsyncGenerator[Messages]] | None = None
 
     @property
@@ -75,9 +76,13 @@ class Generator:
 
         Raises:
             QueueFullError: too many requests wait already.
+            LlmopsError: ``not_replayable``: no model is asked, and it is nothing that a recording answers.
             LimitReachedError: as :meth:`.Spending.held`.
         """
         choices: Sequence[Choice] = () if isinstance(work, dict) else work
+        if caller.replayed and isinstance(work, dict):
+            told = f"the recording {caller.replayed!r} is replayed here, and no model is asked for anything else"
+            raise LlmopsError("not_replayable", told, "Ask a server without --replay.")
         try:
             with self._admission.let_in(caller.client) as ticket:
                 async with self._spending.held(caller.grant, work, ticket, free=caller.shadow):
@@ -87,6 +92,7 @@ class Generator:
         except QueueFullError as error:
             for choice in choices:
                 choice.note_verdicts()
+                choice.record.refuse()
                 ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {error.message}"})
                 self._writer.enqueue(choice.record.id, ended)
             raise
@@ -214,7 +220,7 @@ class Generator:
         assert choice.ticket is not None
         over: asyncio.Future[Generated | None] | None = None
         last: Messages = []
-        held = self.held_answers
+        held = self.held_answers if choice.again_of is not None else None
         answering = self._engine.call(choice.call) if held is None else held(choice)
         async with self._turns.turn(choice.ticket), contextlib.aclosing(answering) as calls:
             choice.begun = True
@@ -252,6 +258,8 @@ class Generator:
             error = choice.failure = LlmopsError(**last["error"])
             choice.kept = True
             choice.note_verdicts()
+            if is_clients(error):
+                choice.record.refuse()
             await self._keep(choice.record, {"finish_reason": "error", "error": error.message})
             raise error
         assert last["event"] == "done"

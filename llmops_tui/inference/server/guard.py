@@ -71,6 +71,7 @@ class Guard:
     def __init__(self, app: ASGIApp, options: ServerOptions, access: Access | None = None) -> None:
         self._app = app
         self._access = access
+        self._options = options
         # Where there is none, an empty one is no key.
         self._has_own, self._own = bool(options.key), _digest(options.key.encode())
         self._keys = [(_digest(k.encode()), key_name(k)) for k in options.keys]
@@ -129,9 +130,12 @@ class Guard:
         address = (scope.get("client") or ("",))[0] or ""
         given, named = headers.get(b"authorization", []), headers.get(b"x-api-key", [])
         caller = self._caller(given, address, over_tcp=over_tcp, named=named)
+        came_here = caller is None or not caller.own
         caller = _sender(caller, headers)
         if self._access is not None and scope["path"] not in _OPEN_PATHS:
             caller = await self._access.caller(caller, _keys_of(given, named), scope)
+        if came_here and caller is not None:
+            caller = dataclasses.replace(caller, recording=self._options.record, replayed=self._options.replay)
         scope["caller"] = caller
         scope["trusted"] = (caller is not None and caller.grant is None) or not over_tcp
         if scope["path"] not in _OPEN_PATHS and caller is None:

@@ -10,12 +10,15 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.engine_wire import Event, Generated, TextEvent
+from llmops_tui.inference.sampling import LONGEST
+from llmops_tui.inference.server.answer_forms import Problems
+from llmops_tui.inference.server.asked_again import AskedAgain
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -27,21 +30,30 @@ if TYPE_CHECKING:
     from llmops_tui.inference.server.choice import Choice
 
 _SELECT = (
-    "SELECT id, messages, output, thinking, finish_reason, prompt_tokens, completion_tokens, content FROM requests "
+    "SELECT id, messages, output, thinking, finish_reason, prompt_tokens, completion_tokens, content, parameters "
+    "FROM requests "
     "WHERE json_extract_string(client, '$.recording') = ? AND finish_reason NOT IN ('error', 'cancelled') "
     "ORDER BY started_at, id"
 )
 
+_NAMES = (
+    "SELECT DISTINCT json_extract_string(client, '$.recording') AS name FROM requests "
+    "WHERE name IS NOT NULL AND finish_reason NOT IN ('error', 'cancelled') ORDER BY name"
+)
+# As many recordings are named where one is missed.
+_TOLD = 10
+
 
 @dataclass(frozen=True)
 class Held:
-    """An answer of a recording: its text as the model wrote it, why it ended, and its tokens."""
+    """An answer of a recording: its text as the model wrote it, why it ended, its tokens, and what was asked of it."""
 
     trace: str
     text: str
     reason: str
     prompt_tokens: int | None
     completion_tokens: int | None
+    parameters: Mapping[str, object]
 
 
 def conversation_key(messages: Sequence[Mapping[str, object]]) -> str:
@@ -60,20 +72,33 @@ def conversation_key(messages: Sequence[Mapping[str, object]]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class HeldAnswers:
-    """The answers of a recording; the same request again gets the next one that was given to it, and then the last."""
+@dataclass
+class _Told:
+    """The answers to one conversation in their order, and which is the next."""
 
-    def __init__(self, event_log: EventLog, name: str) -> None:
+    answers: list[Held] = field(default_factory=list)
+    next: int = 0
+
+
+class HeldAnswers:
+    """The answers of recordings.
+
+    The same request again gets the next one that was given to it, and after the last the first: an agent that runs again is
+    answered as it was the first time. Of those that are not as the request asks none is given.
+    """
+
+    def __init__(self, event_log: EventLog, problems: Problems) -> None:
+        """``problems`` tells what a text in JSON does not keep of a schema."""
         self._event_log = event_log
-        self._name = name
-        self._left: dict[str, list[Held]] | None = None
+        self._problems = problems
+        self._read_of: dict[str, dict[str, _Told]] = {}
         self._reading = asyncio.Lock()
 
     async def call(self, choice: Choice) -> AsyncGenerator[list[Event]]:
         """What an engine would tell, of the answer that the recording has.
 
         Raises:
-            LlmopsError: ``not_recorded``: it has none.
+            LlmopsError: ``not_recorded``: it has none, or none as it is asked for.
         """
         held = await self._held(choice)
         told: TextEvent = {"id": choice.call["id"], "event": "text", "text": held.text, "reused_tokens": 0}
@@ -89,17 +114,27 @@ class HeldAnswers:
         yield [{"id": choice.call["id"], "event": "done", "result": result}]
 
     async def _held(self, choice: Choice) -> Held:
+        asked = choice.again_of
+        assert asked is not None
         async with self._reading:
-            if self._left is None:
-                self._left = await asyncio.to_thread(self._read)
-        found = self._left.get(conversation_key(choice.record.body["messages"]))
-        if not found:
-            told = f"the recording {self._name!r} has no answer to this conversation"
-            raise LlmopsError("not_recorded", told, "Ask what was asked when it was made, or serve without --replay.")
-        return found.pop(0) if len(found) > 1 else found[0]
+            if asked.recording not in self._read_of:
+                self._read_of[asked.recording] = await asyncio.to_thread(self._read, asked.recording)
+            found = self._read_of[asked.recording].get(conversation_key(choice.record.body["messages"]))
+            why = ""
+            count = len(found.answers) if found is not None else 0
+            for place in range(count):
+                assert found is not None
+                number = (found.next + place) % count
+                wrong = await _misfit(choice, asked, found.answers[number], self._problems)
+                if not wrong:
+                    found.next = (number + 1) % count
+                    return found.answers[number]
+                why = why or f" as it is asked for: {wrong}"
+        told = f"the recording {asked.recording!r} has no answer to this conversation{why}"
+        raise LlmopsError("not_recorded", told, "Ask what was asked when it was made, or serve without --replay.")
 
-    def _read(self) -> dict[str, list[Held]]:
-        """Its answers by their conversations.
+    def _read(self, name: str) -> dict[str, _Told]:
+        """A recording's answers by their conversations.
 
         Raises:
             LlmopsError: ``not_recorded``: there is nothing of it; ``not_replayable``: its texts were not kept as they were, or
@@ -109,18 +144,79 @@ class HeldAnswers:
         ingest(catalog, self._event_log)
 
         def work(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
-            return connection.execute(_SELECT, [self._name]).fetchall()
+            return connection.execute(_SELECT, [name]).fetchall()
 
-        found: dict[str, list[Held]] = {}
-        for trace, messages, output, thinking, reason, prompt, completion, content in catalog.read(work):
+        found: dict[str, _Told] = {}
+        for trace, messages, output, thinking, reason, prompt, completion, content, parameters in catalog.read(work):
             if content or thinking:
                 why = "its texts were not kept as they were" if content else "its model thought, which is kept apart"
-                raise LlmopsError("not_replayable", f"the answer {trace} of {self._name!r} cannot be told again: {why}")
+                raise LlmopsError("not_replayable", f"the answer {trace} of {name!r} cannot be told again: {why}")
             said = kept("requests", "messages", trace, messages) or []
-            held = Held(trace, output or "", str(reason), prompt, completion)
-            found.setdefault(conversation_key(said), []).append(held)
+            asked = kept("requests", "parameters", trace, parameters) or {}
+            held = Held(trace, output or "", str(reason), prompt, completion, asked)
+            found.setdefault(conversation_key(said), _Told()).answers.append(held)
         if not found:
-            raise LlmopsError(
-                "not_recorded", f"there is no recording {self._name!r}", "llmops serve --record NAME makes one."
-            )
+            raise _missing(name, recordings(catalog, self._event_log))
         return found
+
+
+async def _misfit(choice: Choice, asked: AskedAgain, held: Held, problems: Problems) -> str:
+    """In what an answer is not as it is asked for now; empty where it is."""
+    parameters = choice.call["parameters"]
+    found = next((one for one in parameters.get("stop") or () if one in held.text), None)
+    if found is not None:
+        return f"it has the text {found[:60]!r}, which is to stop it"
+    most, count = parameters["max_tokens"], held.completion_tokens
+    if count is not None and count > most:
+        return f"it has {count:,} tokens, and up to {most:,} are asked for"
+    if held.reason == "length" and count is not None and held.parameters.get("max_tokens") != most and count < most:
+        more = "as many as there is room for" if most >= LONGEST else f"up to {most:,}"
+        return f"it was cut off after {count:,} tokens, and {more} are asked for"
+    return await _misshapen(choice, asked, held, problems)
+
+
+async def _misshapen(choice: Choice, asked: AskedAgain, held: Held, problems: Problems) -> str:
+    read = choice.reader.whole(held.text) if choice.reader is not None else None
+    calls = [call["function"]["name"] for call in read.tool_calls] if read is not None else []
+    if asked.demanded is not None and (not calls or (asked.demanded and {*calls} != {asked.demanded})):
+        wanted = f"a call of {asked.demanded!r}" if asked.demanded else "a call of a tool"
+        return f"it is no {wanted.removeprefix('a ')}, which tool_choice asks for"
+    if not asked.form or calls or all(held.parameters.get(name) == form for name, form in asked.form.items()):
+        return ""
+    if choice.form.answer is None:
+        return "it was not written by this grammar, as far as is known"
+    text = held.text if read is None else read.content
+    try:
+        found = await problems(choice.form.answer, text)
+    except LlmopsError as error:
+        return f"it cannot be held against response_format: {error.told}"
+    return f"it is not as response_format says, at {found[0]}" if found else ""
+
+
+def recordings(catalog: Catalog, event_log: EventLog) -> list[str]:
+    """The names of all recordings that have an answer, by name."""
+    ingest(catalog, event_log)
+    rows = catalog.read(lambda connection: connection.execute(_NAMES).fetchall())
+    return [str(row[0]) for row in rows]
+
+
+def require_recording(catalog: Catalog, event_log: EventLog, name: str) -> None:
+    """Refuse a recording that there is not.
+
+    Raises:
+        LlmopsError: ``not_recorded``: there is none of that name; which there are is said.
+    """
+    if name not in (there := recordings(catalog, event_log)):
+        raise _missing(name, there)
+
+
+def _missing(name: str, there: Sequence[str]) -> LlmopsError:
+    known = (
+        f"There are: {', '.join(there[:_TOLD])}{', …' if len(there) > _TOLD else ''}." if there else "There is none."
+    )
+    return LlmopsError(
+        "not_recorded",
+        f"there is no recording {name!r}",
+        f"{known} llmops serve --record NAME makes one.",
+        ExitCode.REFUSED,
+    )

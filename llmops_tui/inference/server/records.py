@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from llmops_tui.errors import LlmopsError
@@ -17,15 +18,22 @@ from llmops_tui.workspace.events import ClientRecord, RequestRecord
 
 @dataclass
 class Record:
-    """One request on its way."""
+    """One request on its way; ``form`` is what its answer is held to, which its record has beside its parameters."""
 
     id: str
     body: RequestRecord
+    form: Mapping[str, object] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     first_at: float | None = None
     text: list[str] = field(default_factory=list)
     reader: AnswerReader | None = None
     """What takes a chat's answer apart."""
+
+    def refuse(self) -> None:
+        """Note that what is wrong is its client's, so that nobody takes its error for a failure of the model."""
+        if client := self.body.get("client"):
+            refused: ClientRecord = {**client, "refused": True}
+            self.body["client"] = refused
 
     def ended(self, result: Generated) -> RequestRecord:
         """The whole record; times as the server saw them where the engine told none."""
@@ -38,19 +46,17 @@ class Record:
         said: RequestRecord = {"output": "".join(self.text)}
         if self.reader is not None and (apart := self.reader.apart(said["output"])).spans:
             said = {"output": apart.answer, "thinking": apart.thinking}
+        if self.form:
+            said["parameters"] = {**self.body.get("parameters", {}), **self.form}
         return {**self.body, **times, **result, **said}
 
 
 class EventWriter:
-    """Writes records in the order they come; those that come while one write is under way go into the next.
+    """Writes records in the order they come; those that come while one write is under way go into the next."""
 
-    ``beside`` is added to what is known of where each came from.
-    """
-
-    def __init__(self, event_log: EventLog, content: str = "keep", beside: ClientRecord | None = None) -> None:
+    def __init__(self, event_log: EventLog, content: str = "keep") -> None:
         self._event_log = event_log
         self._content = content
-        self._beside: ClientRecord = beside or {}
         self._due: list[tuple[tuple[str, str, RequestRecord], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -65,8 +71,6 @@ class EventWriter:
     def enqueue(self, key: str, body: RequestRecord) -> asyncio.Future[None]:
         """Write soon; the future tells when it is durable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._beside:
-            body = {**body, "client": {**(body.get("client") or {}), **self._beside}}
         self._due.append((("request", key, body), done))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())

@@ -124,6 +124,20 @@ class _GenerationRequest(Checked):
             return {"type": "grammar", "grammar": self.grammar}
         return self.response_format.as_form() if self.response_format is not None else None
 
+    @property
+    def demanded(self) -> str | None:
+        """The tool that has to be called; empty for any of them, none where the model chooses whether, or there are none."""
+        return None
+
+    def held_to(self) -> dict[str, object]:
+        """What the answer's form is held to, as the request said it: for its record."""
+        if self.grammar:
+            return {"grammar": self.grammar}
+        form = self.response_format
+        if form is None or form.type == "text":
+            return {}
+        return {"response_format": form.model_dump(mode="json", by_alias=True, exclude_none=True)}
+
     def place_of_form(self, _tool: str = "") -> str:
         """Where what the answer's form is held to stands in the body."""
         if self.grammar or self.response_format is None:

@@ -53,6 +53,7 @@ from llmops_tui.maintenance.forgetting.indexes import forget_in_indexes
 from llmops_tui.maintenance.forgetting.plan import Plan, Tell, find_person
 from llmops_tui.maintenance.forgetting.search import search_all
 from llmops_tui.maintenance.forgetting.text_files import NamedFile, erase_file, redacted
+from llmops_tui.maintenance.forgetting.user_texts import erase_user_texts
 from llmops_tui.privacy.person import Person
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
@@ -226,6 +227,7 @@ def _carry_out(
             sqlite_rows.erase_rows(path, work.change)
         tell(0.5, "changing files")
         _change_files(work, plan.files)
+        erase_user_texts(plan.person)
         forget_in_indexes(workspace, work.change)
         _clear(work)
     tell(0.6, "writing the databases anew")

@@ -17,7 +17,7 @@ from llmops_tui.workspace.layout import Workspace
 
 _AT_ONCE = 4 << 20
 # Weights hold no texts; their headers, which may, are in the catalog.
-_WEIGHTS = (".gguf", ".safetensors")
+WEIGHTS = (".gguf", ".safetensors")
 
 
 def search_all(
@@ -50,7 +50,7 @@ def _files(root: Path) -> Iterator[tuple[Path, int]]:
             path = Path(folder) / name
             with contextlib.suppress(OSError):
                 facts = path.lstat()
-                if stat.S_ISREG(facts.st_mode) and not name.endswith(_WEIGHTS):
+                if stat.S_ISREG(facts.st_mode) and not name.endswith(WEIGHTS):
                     yield path, facts.st_size
 
 

@@ -112,6 +112,10 @@ class BatchesApi:
     async def create(self, request: Request) -> Response:
         """``POST /v1/batches``."""
         body = await read_body(request, BatchRequest)
+        caller: Caller = request.scope["caller"]
+        if name := caller.recording or caller.replayed:
+            told = f"a job answers files, which is no part of the recording {name!r} that this address is for"
+            raise InputRefusedError("not_replayable", told, "Send it to a server without --record and --replay.")
         if body.endpoint not in self._endpoints:
             hint = f"There are: {', '.join(self._endpoints)}."
             raise FieldRefusedError("endpoint", f"{body.endpoint!r} takes no requests that name a model", hint)
