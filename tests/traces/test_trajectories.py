@@ -206,6 +206,8 @@ async def test_a_recording_is_told_again_and_nothing_else(workspace: Workspace, 
     assert store.page(TraceFilter(recording="clerk"), 10)[1] == 3
     (line, *_), _ = store.page(TraceFilter(), 1)
     assert (store.get(line.id).client or {})["replayed"] == "clerk"
+    assert (line.finish_reason, (store.get(line.id).client or {})["refused"]) == ("error", True)
+    assert "no answer to this conversation" in (line.error or "")
 
 
 async def test_what_cannot_be_told_again_is_not_begun(workspace: Workspace) -> None:

@@ -97,10 +97,14 @@ class HeldAnswers:
     async def call(self, choice: Choice) -> AsyncGenerator[list[Event]]:
         """What an engine would tell, of the answer that the recording has.
 
-        Raises:
-            LlmopsError: ``not_recorded``: it has none, or none as it is asked for.
+        Its errors: ``not_recorded``, where it has none, or none as it is asked for; ``not_replayable``.
         """
-        held = await self._held(choice)
+        try:
+            held = await self._held(choice)
+        except LlmopsError as error:
+            # As an engine tells it, so that its trace has why, and is not that of a client who left.
+            yield [{"id": choice.call["id"], "event": "error", "error": error.as_dict()}]
+            return
         told: TextEvent = {"id": choice.call["id"], "event": "text", "text": held.text, "reused_tokens": 0}
         if held.prompt_tokens is not None:
             told["prompt_tokens"] = held.prompt_tokens
