@@ -35,8 +35,7 @@ _HELP = (
 )
 _NARROWEST = 30
 # All columns are drawn together, so many times a second at most, and so many cells: what a line over SSH carries is less.
-_INTERVAL = 1 / 15
-_CELLS = 36_000
+_INTERVAL, _CELLS = 1 / 15, 36_000
 
 
 class ColumnsPane(Pane):
@@ -70,7 +69,7 @@ class ColumnsPane(Pane):
         """Draw all columns."""
         state = self._state
         self.place = min(self.place, max(0, len(state.columns) - 1))
-        reference = state.answers[state.reference] if state.reference is not None else None
+        reference = None if state.reference is None else state.answers[state.reference]
         for place, view in enumerate(self._views[: len(state.columns)]):
             answer = state.answers[state.order[place]]
             if reference is not None and reference is not answer and answer.pieces:
