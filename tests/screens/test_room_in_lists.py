@@ -89,7 +89,7 @@ def test_counts_and_lengths_of_columns_have_names_and_units() -> None:
 
 def _line(reason: str = "stop") -> Any:
     return SimpleNamespace(
-        id="run_1", started_at=0.0, finish_reason=reason, score=None, correction="", comment="", prompt="", version=0,
+        id="run_1", started_at=0.0, finish_reason=reason, score=None, correction="", comment="", asked_with="",
         model="smollm2-135m", question="How do I return a lamp that came broken?", output="Send it back within 30 days. " * 2,
         error="", total_ms=160.0, ttft_ms=20.0, completion_tokens=12, prompt_tokens=20, tokens_per_s=90.0, content="keep",
     )  # fmt: skip
