@@ -20,7 +20,8 @@ Scored = Callable[[Exchange], float | None]
 # What was said last counts.
 _QUERY = """
 SELECT r.id, r.started_at, json_extract_string(r.client, '$.experiment.arm'), json_extract_string(r.client, '$.experiment.unit'),
-       json_extract_string(r.client, '$.experiment.pair'), r.finish_reason, r.total_ms, {texts}, f.score, f.said_at
+       json_extract_string(r.client, '$.experiment.pair'),
+       CASE WHEN json_extract(r.client, '$.status') IS NULL THEN r.finish_reason ELSE 'refused' END, r.total_ms, {texts}, f.score, f.said_at
 FROM requests r LEFT JOIN (
     SELECT request, arg_max(score, said_at) AS score, max(said_at) AS said_at FROM feedback
     WHERE score IS NOT NULL GROUP BY request) f ON f.request = r.id
@@ -28,7 +29,8 @@ WHERE r.started_at >= ? AND json_extract_string(r.client, '$.experiment.id') = ?
 ORDER BY r.started_at, r.id"""
 _TEXTS = "r.output, r.messages"
 _NO_TEXTS = "'', NULL"
-_FAILED = {"error": True, "cancelled": None}
+# Clients that leave, or ask what is refused, say nothing of a model.
+_FAILED = {"error": True, "cancelled": None, "refused": None}
 
 
 def exchanges(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request of an experiment with its answer; ``failed`` is none where the client left, ``rating`` where nobody rated."""
+    """One request of an experiment with its answer; ``failed`` is none where the client left or asked what is refused, ``rating`` where nobody rated."""
 
     trace: str
     started_at: float

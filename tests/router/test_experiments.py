@@ -128,6 +128,20 @@ def test_an_error_within_a_stream_is_seen_wherever_it_is_cut() -> None:
     assert gone.failed is True
 
 
+@pytest.mark.parametrize("status", [400, 404, 422, 429, 499])
+@pytest.mark.parametrize(
+    "body",
+    [b'{"error": {"message": "no"}}', b'{"error":{"message":"no"}}', b'{"error":"no"}', b"event: error\ndata: {}\n\n"],
+)
+def test_what_a_client_did_wrong_says_nothing_of_a_model(status: int, body: bytes) -> None:
+    outcome = AnswerOutcome(status)
+    assert outcome.failed is None
+    outcome.see(body)
+    assert outcome.failed is None
+    outcome.end()
+    assert outcome.failed is None
+
+
 # ── at the address ──
 
 
@@ -242,6 +256,26 @@ async def test_a_canary_that_fails_rolls_itself_back(workspace: Workspace, folde
     store.stop(experiment.id, "stopped by hand")
     assert store.get("support").state == "stopped"
     assert store.get("support").why == found.why
+
+
+@pytest.mark.parametrize("kind", ["canary", "ab", "shadow"])
+async def test_requests_that_are_refused_end_no_experiment(workspace: Workspace, folder: Path, kind: Kind) -> None:
+    experiment = begun(workspace, kind, share=0.5, budget=0.02)
+    servers = FakeServers(folder)
+
+    def refusing(server: FakeServer) -> None:
+        server.status, server.body = (
+            400,
+            b'{"error":{"message":"the temperature is too high","code":"invalid_request"}}',
+        )
+
+    servers.prepared |= {"one": refusing, "two": refusing}
+    async with running(workspace, MODELS, servers) as router:
+        for k in range(30):
+            assert (await router.ask("support", messages=said(f"Question {k}"))).status_code == 400
+    store = ExperimentStore(EventLog(workspace))
+    assert store.get(experiment.id).state == "running"
+    assert [counts.failed for counts in store.counts(experiment.id).values()] == [0, 0]
 
 
 async def test_b_is_not_asked_while_its_failures_cannot_be_kept(

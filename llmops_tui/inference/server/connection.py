@@ -73,6 +73,7 @@ STATUS = {
 _FIELDS = dict.fromkeys(("model_not_found", "model_ambiguous", "model_not_served"), "model") | {
     "bad_dimensions": "dimensions"
 }
+_CLIENT_FAULTS = range(400, 500)
 _KINDS = {
     401: "authentication_error", 403: "permission_error", 429: "rate_limit_error",
     500: "server_error", 502: "server_error", 503: "server_error",
@@ -220,6 +221,12 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
     yield first
     async for part in rest:
         yield part
+
+
+def refused_status(code: str) -> int | None:
+    """The status of a refusal that is a client's own doing, 400 to 499; none where the fault is the server's."""
+    status = STATUS.get(code, 500)
+    return status if status in _CLIENT_FAULTS else None
 
 
 def error_answer(error: LlmopsError, path: str = "", status: int | None = None) -> JSONResponse:

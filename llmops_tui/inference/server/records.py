@@ -27,6 +27,11 @@ class Record:
     reader: AnswerReader | None = None
     """What takes a chat's answer apart."""
 
+    def refuse(self, status: int | None) -> None:
+        """Note that a client asked what is refused, by this status; none where it is not the client's doing."""
+        if status is not None:
+            self.body["client"] = {**(self.body.get("client") or {}), "status": status}
+
     def ended(self, result: Generated) -> RequestRecord:
         """The whole record; times as the server saw them where the engine told none."""
         now = time.monotonic()
