@@ -21,7 +21,8 @@ Scored = Callable[[Exchange], float | None]
 _QUERY = """
 SELECT r.id, r.started_at, json_extract_string(r.client, '$.experiment.arm'), json_extract_string(r.client, '$.experiment.unit'),
        json_extract_string(r.client, '$.experiment.pair'),
-       CASE WHEN json_extract(r.client, '$.status') IS NULL THEN r.finish_reason ELSE 'refused' END, r.total_ms, {texts}, f.score, f.said_at
+       CASE WHEN json_extract(r.client, '$.status') IS NULL THEN r.finish_reason ELSE 'refused' END,
+       r.total_ms, {texts}, f.score, f.said_at
 FROM requests r LEFT JOIN (
     SELECT request, arg_max(score, said_at) AS score, max(said_at) AS said_at FROM feedback
     WHERE score IS NOT NULL GROUP BY request) f ON f.request = r.id

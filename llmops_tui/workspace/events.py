@@ -102,8 +102,8 @@ class ClientRecord(TypedDict, total=False):
     """What a client of the endpoint said beside its request, the name of the key it had, and the experiment it was part of.
 
     Of a request of this workspace's own, which has no ``key``: the ``chain`` whose step it is, and what was ``retrieved`` for it.
-    ``status``: the client asked what is refused, by this status from 400 to 499. ``otlp``: it is a step of another application's. ``recording`` is that which it is of, ``replayed`` that which its answer
-    is from.
+    ``status``: the client asked what is refused, by this status from 400 to 499. ``otlp``: it is a step of another
+    application's. ``recording`` is that which it is of, ``replayed`` that which its answer is from.
     """
 
     key: str | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.held import alone_with
@@ -24,8 +23,8 @@ from llmops_tui.maintenance.forgetting.dataset_rows import (
 )
 from llmops_tui.maintenance.forgetting.found import Findings
 from llmops_tui.maintenance.forgetting.indexes import files_of_documents, indexes_in_the_way, named_documents
+from llmops_tui.maintenance.forgetting.outside_files import files_worked_with, find_in_own_files
 from llmops_tui.maintenance.forgetting.pseudonyms import keys_not_given
-from llmops_tui.maintenance.forgetting.search import names_person
 from llmops_tui.maintenance.forgetting.synced_prompts import named_in_folders
 from llmops_tui.maintenance.forgetting.text_files import NamedFile, named_file, searched_files
 from llmops_tui.maintenance.forgetting.trained import trained_on
@@ -40,7 +39,6 @@ from llmops_tui.workspace.layout import Workspace
 Tell = Callable[[float, str], None]
 # What becomes of what nothing here erases.
 STAYS = "stays"
-_LARGEST = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,12 @@ def find_person(
     rows = {one.version.sha256: (len(one.rows), one.version.rows) for one in contents}
     trained = trained_on(workspace, rows)
     staying = [f"{file.name}: {file.why}" for file in files if not file.fate]
-    staying += [*_elsewhere(workspace, person), *_models(workspace, person), *_in_memory(workspace)]
+    staying += [
+        *find_in_own_files(person, findings),
+        *files_worked_with(workspace, person),
+        *_models(workspace, person),
+        *_in_memory(workspace),
+    ]
     staying += [*_pseudonymised(workspace, person), *files_of_documents(documents, person)]
     in_prompts = any(one["place"] == catalog_rows.PLACES["prompts"] for one in findings.records())
     staying += named_in_folders(workspace, person, prompts_name_them=in_prompts)
@@ -219,22 +222,6 @@ def _being_made(workspace: Workspace, person: Person) -> Iterator[str]:
 def _readers(contents: Iterable[NamedRows]) -> tuple[str, ...]:
     with alone_with([one.version.folder for one in contents]) as readers:
         return readers
-
-
-def _elsewhere(workspace: Workspace, person: Person) -> Iterator[str]:
-    """Files outside of the workspace that it was made of, and that still name the person."""
-    seen: set[Path] = set()
-    for log in DatasetStore(Catalog(workspace)).logs().values():
-        for version in log:
-            if version.recipe.operation != "import":
-                continue
-            for given, _ in version.recipe.inputs:
-                path = Path(given)
-                if path in seen or not path.is_absolute() or not path.is_file():
-                    continue
-                seen.add(path)
-                if path.stat().st_size <= _LARGEST and names_person(path, person):
-                    yield f"{path}, from which {version.ref} was imported: delete it, or take the person out of it"
 
 
 def _pseudonymised(workspace: Workspace, person: Person) -> Iterator[str]:
