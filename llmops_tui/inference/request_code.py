@@ -46,7 +46,7 @@ class RequestCode:
     Attributes:
         model: the name that the endpoint knows.
         messages: the conversation, rendered.
-        parameters: those of :class:`SamplingParameters` that were set.
+        parameters: those of :class:`SamplingParameters` that were set, and the ``response_format``.
         answer: what came of it, for Markdown.
         base_url: the endpoint, with its ``/v1``.
         key_variable: the environment variable with its key; empty where it wants none.
@@ -84,7 +84,10 @@ class RequestCode:
         given = {name: value for name, value in self.parameters.items() if name in default}
         kept = {name: given.get(name, default[name]) for name in _ALWAYS}
         kept |= {name: value for name, value in given.items() if value != default[name] and value is not None}
-        return {"model": self.model, "messages": [dict(message) for message in self.messages], **kept, **self.fields}
+        # A trace knows the form of its answer; what a version holds now may be another.
+        form = {name: value for name, value in self.parameters.items() if name == "response_format"}
+        messages = [dict(message) for message in self.messages]
+        return {"model": self.model, "messages": messages, **kept, **self.fields, **form}
 
     def curl(self) -> str:
         """A command for a POSIX shell; the key is read from the environment and stands nowhere."""

@@ -62,11 +62,12 @@ class AskedRun:
 
     def as_record(self) -> RequestRecord:
         """The record of the request, before anything came."""
+        form = {name: value for name, value in self.fields.items() if name == "response_format"}
         record: RequestRecord = {
             "started_at": time.time(),
             "model": self.model.name,
             "model_sha256": self.model.sha256,
             "messages": list(self.messages),
-            "parameters": self.parameters.model_dump(exclude_none=True),
+            "parameters": {**self.parameters.model_dump(exclude_none=True), **form},
         }
         return record | cast("RequestRecord", dict(self.known))

@@ -317,7 +317,7 @@ class Completions:
                 "model_sha256": self._sha256,
                 "adapter_sha256": self._adapters.sha256(adapter),
                 "messages": turns,
-                "parameters": parameters,
+                "parameters": {**parameters, **body.traced_form()},
                 "engine": self._engine.info["engine"],
                 **caller.facts(body.metadata),
             },

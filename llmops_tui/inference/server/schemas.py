@@ -124,6 +124,12 @@ class _GenerationRequest(Checked):
             return {"type": "grammar", "grammar": self.grammar}
         return self.response_format.as_form() if self.response_format is not None else None
 
+    def traced_form(self) -> dict[str, Form]:
+        """What a trace keeps of the form that was asked for, beside how the answer was sampled; nothing of plain text."""
+        if self.response_format is None or self.response_format.type == "text":
+            return {}
+        return {"response_format": self.response_format.as_form()}
+
     def place_of_form(self, _tool: str = "") -> str:
         """Where what the answer's form is held to stands in the body."""
         if self.grammar or self.response_format is None:
