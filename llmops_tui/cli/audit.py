@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -104,7 +106,12 @@ def export(
 @app.command()
 def at(
     context: typer.Context,
-    moment: Annotated[str, typer.Argument(metavar="TIME", help="Such as '2027-03-03 14:05', 14:05 of today, or now.")],
+    moment: Annotated[
+        str,
+        typer.Argument(
+            metavar="TIME", help="Such as '2027-03-03 14:05', 2027-03-03T14:05:00Z, 14:05 of today, or now."
+        ),
+    ],
 ) -> None:
     """Show what answered at a moment: prompts by label, aliases, experiments, servers that ran, and what answers came from.
 
@@ -114,7 +121,7 @@ def at(
     from llmops_tui.traces.served import served_at
 
     session = session_of(context)
-    when = _parsed(moment)
+    when = _past(moment)
     found = served_at(session.catalog, session.event_log, when)
     rows = [
         [
@@ -230,13 +237,27 @@ def _parsed(said: str) -> float:
             return time.mktime(time.strptime(text, form))
         except (ValueError, OverflowError):
             continue
+    with contextlib.suppress(ValueError):
+        # As logs of applications have it, with the zone it is of: 2027-03-03T14:05:00Z, or +02:00.
+        found = dt.datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return found.timestamp()
     try:
         hour = time.strptime(text, "%H:%M")
     except ValueError as error:
-        hint = "Such as '2027-03-03 14:05', 14:05, or now."
+        hint = "Such as '2027-03-03 14:05', 2027-03-03T14:05:00Z, 14:05, or now."
         raise InputRefusedError("bad_moment", f"{said[:40]!r} is no moment", hint) from error
     today = time.localtime()
     return time.mktime((*today[:3], hour.tm_hour, hour.tm_min, 0, 0, 0, -1))
+
+
+def _past(said: str) -> float:
+    """A moment that was: of one to come nobody knows what answers."""
+    when, now = _parsed(said), time.time()
+    if when > now:
+        told = f"{_moment(when)} is to come: it is {_moment(now)} now"
+        raise InputRefusedError("moment_to_come", told, "Ask for a moment that was, or now.")
+    return when
 
 
 def _moment(at: float) -> str:

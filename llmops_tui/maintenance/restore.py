@@ -22,7 +22,7 @@ from llmops_tui.maintenance.erasure_ledger import FILE as LEDGER
 from llmops_tui.maintenance.erasure_ledger import Ledger, ledger_folder
 from llmops_tui.maintenance.forgetting.erase import carry_on, carry_out_ledger
 from llmops_tui.maintenance.records import OutsideModel, RestoreRecord
-from llmops_tui.workspace.audit import audit
+from llmops_tui.workspace.audit import RESTORED, audit
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
@@ -34,7 +34,6 @@ from llmops_tui.workspace.notices import write_notice
 
 _AT_FDCWD = -100
 _EXCHANGE = 2
-RESTORED = "workspace.restored"
 """The kind of the entry of the audit."""
 Progress = Callable[[float, str], None]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.inference.server.serving_note import BEGAN, ENDED
 from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.workspace.audit import entries
+from llmops_tui.workspace.audit import RESTORED, entries
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
@@ -70,6 +70,7 @@ def _servers(event_log: EventLog, moment: float, names: dict[str, str]) -> list[
     begun: dict[int, Served] = {}
     over: dict[int, float] = {}
     replaced: dict[int, float] = {}
+    restored: set[int] = set()
     for entry in entries(event_log.connection()):
         if entry.kind == BEGAN:
             # One that had not said that it ends was killed at the latest when the next one of the same name began.
@@ -78,6 +79,11 @@ def _servers(event_log: EventLog, moment: float, names: dict[str, str]) -> list[
                     replaced.setdefault(seq, entry.at)
             name = names.get(entry.subject, "all models" if not entry.subject else "a model that is registered no more")
             begun[entry.seq] = Served(name, entry.subject or None, "audit", entry.at, None, "")
+        elif entry.kind == RESTORED:
+            # None ran when a backup was put in place; those that the backup saw running ended after it was made.
+            for seq in begun.keys() - over.keys() - replaced.keys():
+                replaced[seq] = entry.at
+                restored.add(seq)
         elif entry.kind == ENDED:
             over[int(entry.facts.get("began") or 0)] = entry.at
     found = []
@@ -89,6 +95,8 @@ def _servers(event_log: EventLog, moment: float, names: dict[str, str]) -> list[
         end = (
             ""
             if until is not None
+            else "ended before a backup was restored"
+            if seq in restored
             else "killed before the next one began"
             if latest is not None
             else "no end was written"

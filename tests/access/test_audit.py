@@ -34,6 +34,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 from llmops_tui.workspace.layout import Workspace
+from tests.commands import Llmops
 from tests.engine.engines import MODEL
 
 if TYPE_CHECKING:
@@ -219,7 +220,33 @@ def test_what_served_at_a_moment(workspace: Workspace) -> None:
     assert [(one.model, one.sha256, one.requests) for one in answers] == [("m", "b", 1)]
 
 
+def test_a_restore_is_the_end_of_all_that_the_backup_saw_running(workspace: Workspace) -> None:
+    event_log = EventLog(workspace)
+    options = ServerOptions(str(workspace.root), "m", "", "a" * 64, "", "", "template")
+    killed, running = ServingNote(event_log, options), ServingNote(event_log, options)
+    killed.began()
+    running.began()
+    backup(workspace, workspace.root.parent / "b.tar")
+    event_log.close()
+    restore(workspace.root.parent / "b.tar", workspace)
+    event_log, catalog = EventLog(workspace), Catalog(workspace)
+    *_, began, back = list(entries(event_log.connection()))
+    assert served_at(catalog, event_log, back.at + 1) == []
+    during = served_at(catalog, event_log, (began.at + back.at) / 2)
+    assert [(one.until, one.end) for one in during] == [(None, "ended before a backup was restored")]
+    ServingNote(event_log, options).began()
+    assert [one.end for one in served_at(catalog, event_log, time.time())] == ["no end was written"]
+    event_log.close()
+
+
+@pytest.mark.parametrize("said", ["2100-01-01 00:00", "2100-01-01", "2100-01-01T00:00:00Z"])
+def test_what_is_to_come_is_not_known(workspace: Workspace, said: str) -> None:
+    assert Llmops(workspace).run("audit", "at", said, code=3)["error"]["code"] == "moment_to_come"
+
+
 def test_moments_as_they_are_given() -> None:
+    assert _parsed("2027-03-03T14:05:00Z") == _parsed("2027-03-03T16:05:00+02:00") == _parsed("2027-03-03T14:05Z")
+    assert _parsed("2027-03-03T14:05:00.5Z") - _parsed("2027-03-03T14:05:00Z") == 0.5
     assert _parsed("2027-03-03 14:05") == _parsed("2027-03-03T14:05") == _parsed("2027-03-03") + 14 * 3600 + 300
     assert _parsed("now") > _parsed("2020-01-01")
     with pytest.raises(InputRefusedError):
