@@ -163,6 +163,8 @@ def check(
     session = session_of(context)
     begin = _day(day)
     end = begin + _DAY
+    if end > time.time():
+        session.say(f"{day} is not over: check it again when it is, which replaces what is kept of it now")
     checked = _checked(session, (begin - seconds_of(before, "--before"), begin, end), model, prompt, embedder)
     name, date = _monitor(model, prompt), dt.datetime.fromtimestamp(begin).astimezone().date().isoformat()
     daily = TrafficDays(session.event_log)
@@ -191,6 +193,8 @@ def days(context: typer.Context, model: Model = "", prompt: Prompt = "") -> None
     session = session_of(context)
     daily = TrafficDays(session.event_log)
     course = daily.course(_monitor(model, prompt))
+    if not course:
+        _refuse_unknown(session, model, prompt)
     rows = [
         [one.day, "too few" if one.p is None else f"{one.p:.3f}", f"{one.statistic:,.1f}", "alarm" if one.alarm else ""]
         for one in course
@@ -219,6 +223,8 @@ def reset(
     name = _monitor(model, prompt)
     days = TrafficDays(session.event_log)
     there = len(days.course(name))
+    if not there:
+        _refuse_unknown(session, model, prompt)
     if not yes:
         told = f"{counted(there, 'day')} of {name}; --yes forgets them"
         session.emit({"monitor": name, "days": there, "preview": True}, lambda: told)
@@ -253,9 +259,12 @@ def _day(said: str) -> float:
         today = dt.datetime.now().astimezone().date()
         return dt.datetime.combine(today - dt.timedelta(days=1), dt.time()).timestamp()
     try:
-        return dt.datetime.combine(dt.date.fromisoformat(said), dt.time()).timestamp()
-    except ValueError as error:
+        begin = dt.datetime.combine(dt.date.fromisoformat(said), dt.time()).timestamp()
+    except (ValueError, OverflowError) as error:
         raise InputRefusedError("bad_day", f"{said!r} is no day", "Write 2027-03-01.") from error
+    if begin > time.time():
+        raise InputRefusedError("bad_day", f"{said} is to come: nothing was asked on it yet", "Give a day that was.")
+    return begin
 
 
 def _checked(session: Session, moments: tuple[float, float, float], model: str, prompt: str, embedder: str) -> Checked:
@@ -266,6 +275,7 @@ def _checked(session: Session, moments: tuple[float, float, float], model: str, 
     from llmops_tui.models.registry import ModelRegistry
     from llmops_tui.traces.store import TraceFilter
 
+    _refuse_unknown(session, model, prompt)
     spec = embedder_spec(ModelRegistry(session.catalog), embedder)
     wanted = TraceFilter(model=model, prompt=prompt)
     show = session.progress("embedding")
@@ -275,6 +285,16 @@ def _checked(session: Session, moments: tuple[float, float, float], model: str, 
             show(share)
 
     return asyncio.run(check_traffic(session.catalog, session.event_log, spec, wanted, moments, report))
+
+
+def _refuse_unknown(session: Session, model: str, prompt: str) -> None:
+    """A mistyped name has no traffic, and would never be an alarm."""
+    from llmops_tui.traces.known_names import refuse_unknown_names
+    from llmops_tui.traces.store import TraceFilter
+    from llmops_tui.workspace.ingest import ingest
+
+    ingest(session.catalog, session.event_log)
+    refuse_unknown_names(session.catalog, TraceFilter(model=model, prompt=prompt))
 
 
 def _topics(checked: Checked) -> dict[str, object]:

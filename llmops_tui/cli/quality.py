@@ -317,9 +317,12 @@ def _name_damaged(session: Session, damaged: Mapping[str, LlmopsError]) -> None:
 
 def _sample(session: Session, window: str, said: str, most: int) -> Sample:
     from llmops_tui.quality.sampling import draw
+    from llmops_tui.traces.known_names import refuse_unknown_names
     from llmops_tui.traces.store import TraceFilter
     from llmops_tui.workspace.ingest import ingest
 
     now = time.time()
     ingest(session.catalog, session.event_log)
-    return draw(session.catalog, TraceFilter.parse(said, now), now - seconds_of(window, "--window"), now, most)
+    wanted = TraceFilter.parse(said, now)
+    refuse_unknown_names(session.catalog, wanted)
+    return draw(session.catalog, wanted, now - seconds_of(window, "--window"), now, most)
