@@ -31,9 +31,15 @@ def refuse_unknown_names(catalog: Catalog, wanted: TraceFilter) -> None:
         if wanted.prompt not in known:
             told = f"no prompt {wanted.prompt[:100]!r} is kept here, and no trace is of one"
             raise InputRefusedError("prompt_not_found", told, f"There are {_some(known)}.")
-    for what in ("experiment", "chain", "trace", "service", "recording"):
-        value = str(getattr(wanted, what))
-        if value and not _any(catalog, TraceFilter(**{what: value})):
+    others = {
+        "experiment": (wanted.experiment, TraceFilter(experiment=wanted.experiment)),
+        "chain": (wanted.chain, TraceFilter(chain=wanted.chain)),
+        "trace": (wanted.trace, TraceFilter(trace=wanted.trace)),
+        "service": (wanted.service, TraceFilter(service=wanted.service)),
+        "recording": (wanted.recording, TraceFilter(recording=wanted.recording)),
+    }
+    for what, (value, alone) in others.items():
+        if value and not _any(catalog, alone):
             told = f"no trace is of the {what} {value[:100]!r}"
             raise InputRefusedError("no_traces", told, "llmops traces list shows what there is.")
 
