@@ -247,7 +247,7 @@ async def test_a_canary_that_fails_rolls_itself_back(workspace: Workspace, folde
     assert (found.state, found.name) == ("rolled back", "support")
     assert f"{asked} of {asked} conversations failed with two" in found.why
     assert [text for _, text in read_notices(workspace)] == [
-        f"The experiment on 'support' went back to 'one': {found.why}."
+        f"The experiment {experiment.id} on 'support' went back to 'one': {found.why}."
     ]
     async with running(workspace, MODELS, FakeServers(folder)) as router:
         for k in range(10):

@@ -165,7 +165,7 @@ class ExperimentRouting:
         except (LlmopsError, sqlite3.Error) as error:
             _log.warning("%s went back, and is read again at the next request: %s", found.id, error)
             self._read_at = -_FRESH_SECONDS
-        told = f"The experiment on {found.name!r} went back to {found.model_of('a')!r}: {why}."
+        told = f"The experiment {found.id} on {found.name!r} went back to {found.model_of('a')!r}: {why}."
         try:
             await asyncio.to_thread(write_notice, self._store.event_log.workspace, told)
         except (LlmopsError, OSError) as error:
