@@ -60,9 +60,12 @@ class AskedRun:
         """What the server keeps with the record."""
         return {"run_id": self.run_id, **self.known}
 
-    def as_record(self) -> RequestRecord:
-        """The record of the request, before anything came."""
-        form = {name: value for name, value in self.fields.items() if name == "response_format"}
+    def as_record(self, offered: Mapping[str, object]) -> RequestRecord:
+        """The record of the request, before anything came; ``offered`` are all of its further fields.
+
+        The form of the answer is kept where no tool is offered: a call is of another form.
+        """
+        form = {name: offered[name] for name in ("response_format",) if name in offered and not offered.get("tools")}
         record: RequestRecord = {
             "started_at": time.time(),
             "model": self.model.name,

@@ -17,6 +17,7 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.ingest import ingest
 from llmops_tui.workspace.layout import Workspace
 from tests.chat_format.styles import STYLES
+from tests.chat_format.world import TOOLS
 from tests.engine.test_answers_served import ScriptedEngine
 from tests.engine.test_request_fields import Server
 
@@ -30,6 +31,8 @@ ASKED: list[tuple[str, dict[str, Any], object]] = [
     ("/v1/chat/completions", SAID | {"response_format": {"type": "json_object"}}, {"type": "json_object"}),
     ("/v1/chat/completions", SAID | {"response_format": {"type": "text"}}, None),
     ("/v1/chat/completions", SAID, None),
+    ("/v1/chat/completions", SAID | FORM | {"tools": TOOLS}, None),
+    ("/v1/chat/completions", SAID | FORM | {"tools": TOOLS, "tool_choice": "none"}, KEPT),
     ("/v1/completions", {"prompt": "Hi"} | FORM, KEPT),
     ("/v1/responses", {"input": "Hi", "text": {"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}}}, KEPT),
     ("/v1/messages", SAID | {"max_tokens": 9, "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}, KEPT),
@@ -65,10 +68,12 @@ def test_a_run_on_an_endpoint_keeps_the_form_of_its_version() -> None:
     class Named:
         name, sha256 = "far", ""
 
-    fields = {"response_format": KEPT, "tools": []}
+    fields: dict[str, Any] = {"response_format": KEPT, "tools": []}
     asked = AskedRun("run_1", Named(), SamplingParameters(), fields, {}, [])  # type: ignore[arg-type]
-    kept = asked.as_record()["parameters"]
+    kept = asked.as_record(fields)["parameters"]
     assert (kept["response_format"], "tools" in kept) == (KEPT, False)
+    # A call is of another form.
+    assert "response_format" not in asked.as_record(fields | {"tools": TOOLS})["parameters"]
 
 
 def test_the_code_of_a_trace_asks_for_its_form() -> None:

@@ -317,7 +317,8 @@ class Completions:
                 "model_sha256": self._sha256,
                 "adapter_sha256": self._adapters.sha256(adapter),
                 "messages": turns,
-                "parameters": {**parameters, **body.traced_form()},
+                # With tools an answer may be a call, which is of another form.
+                "parameters": {**parameters, **({} if form.tools else body.traced_form())},
                 "engine": self._engine.info["engine"],
                 **caller.facts(body.metadata),
             },
