@@ -24,6 +24,31 @@ def is_ranker(model: Model) -> bool:
         return False
 
 
+def task_of(model: Model) -> str:
+    """What a registered model does with texts, by the names that Hugging Face has for tasks; empty where that is not known.
+
+    ``text-generation``, ``feature-extraction`` of one that embeds, ``text-ranking``, or ``text-classification``.
+    """
+    if model.origin is not None or model.kind not in {"gguf", "safetensors"}:
+        return ""  # an adapter does what the model beside it does, and nobody knows that of an endpoint
+    if model.kind == "safetensors":
+        family = str(model.header.get("architecture") or "")
+        return "feature-extraction" if _is_encoder(family) else "text-generation"
+    try:
+        header = read_header(model.path)
+    except LlmopsError:
+        return ""
+    facts, family = header.metadata, header.architecture
+    if ranks(header):
+        return "text-classification" if facts.get(f"{family}.classifier.output_labels") else "text-ranking"
+    embeds = facts.get(f"{family}.attention.causal") is False or facts.get(f"{family}.pooling_type")
+    return "feature-extraction" if embeds or _is_encoder(family) else "text-generation"
+
+
+def _is_encoder(family: str) -> bool:
+    return any(part in family.lower() for part in ("bert", "electra", "mpnet", "t5encoder"))
+
+
 # By llama.cpp's number; where a file names none, the engine takes the mean.
 _POOLINGS = {0: "none", 1: "mean", 2: "cls", 3: "last", RANK: "rank"}
 

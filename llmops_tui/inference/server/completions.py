@@ -322,7 +322,8 @@ class Completions:
                 "engine": self._engine.info["engine"],
                 **caller.facts(body.metadata),
             },
-            form=body.held_to(),
+            # With tools an answer may be a call, which is of another form.
+            form={} if form.tools else body.traced_form(),
         )
         call: Call = {
             "add_special": False,
