@@ -8,6 +8,8 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import GgufHeader
 from llmops_tui.models.registry import Model
 
+_ENCODERS = ("bert", "electra", "embed", "mpnet", "t5encoder")
+
 
 def ranks(header: GgufHeader) -> bool:
     """Whether a file's header says so."""
@@ -33,7 +35,7 @@ def task_of(model: Model) -> str:
         return ""  # an adapter does what the model beside it does, and nobody knows that of an endpoint
     if model.kind == "safetensors":
         family = str(model.header.get("architecture") or "")
-        return "feature-extraction" if _is_encoder(family) else "text-generation"
+        return "feature-extraction" if is_encoder(family) else "text-generation"
     try:
         header = read_header(model.path)
     except LlmopsError:
@@ -42,11 +44,12 @@ def task_of(model: Model) -> str:
     if ranks(header):
         return "text-classification" if facts.get(f"{family}.classifier.output_labels") else "text-ranking"
     embeds = facts.get(f"{family}.attention.causal") is False or facts.get(f"{family}.pooling_type")
-    return "feature-extraction" if embeds or _is_encoder(family) else "text-generation"
+    return "feature-extraction" if embeds or is_encoder(family) else "text-generation"
 
 
-def _is_encoder(family: str) -> bool:
-    return any(part in family.lower() for part in ("bert", "electra", "mpnet", "t5encoder"))
+def is_encoder(architecture: str) -> bool:
+    """Whether an architecture is one of models that were made to embed."""
+    return any(part in architecture.lower() for part in _ENCODERS)
 
 
 # By llama.cpp's number; where a file names none, the engine takes the mean.

@@ -322,8 +322,7 @@ class Completions:
                 "engine": self._engine.info["engine"],
                 **caller.facts(body.metadata),
             },
-            # With tools an answer may be a call, which is of another form.
-            form={} if form.tools else body.traced_form(),
+            form={} if form.tools else body.traced_form(),  # with tools it may be a call, which is of another form
         )
         call: Call = {
             "add_special": False,
