@@ -6,7 +6,7 @@ What they were is kept beside the machine's facts, not in a workspace, which may
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,18 +97,38 @@ def note_changes(at: float, changes: Collection[EntryChange]) -> None:
     noted = _noted()
     noted[str(at)] = [[one.kind, one.name, one.before, one.after] for one in changes]
     newest = sorted(noted, key=float)[-_MOST:]
-    path = changes_path()
+    path = noted_path()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomic(path, json.dumps({when: noted[when] for when in newest}))
 
 
 def change_at(at: float, kind: str, name: str) -> EntryChange | None:
     """A change of that time; none where it is not known."""
-    for one in _noted().get(str(at), []):
-        # It may have been written by hand.
-        if isinstance(one, list) and len(one) == len(_FIELDS) and one[:2] == [kind, name]:
-            return EntryChange(kind, name, _value(one[2]), _value(one[3]))
-    return None
+    found = (_change(one) for one in _noted().get(str(at), []))
+    return next((one for one in found if one is not None and (one.kind, one.name) == (kind, name)), None)
+
+
+def noted_changes() -> list[EntryChange]:
+    """All changes that are kept."""
+    return [one for some in _noted().values() for one in map(_change, some) if one is not None]
+
+
+def forget_changes(which: Callable[[EntryChange], bool], *, anyway: bool = False) -> None:
+    """Keep of these changes nothing: they cannot be taken back any more. ``anyway``: also of what cannot be read."""
+    noted = _noted()
+    left = {
+        when: [one for one in some if (made := _change(one)) is not None and not which(made)]
+        for when, some in noted.items()
+    }
+    if anyway or left != noted:
+        write_atomic(noted_path(), json.dumps({when: some for when, some in left.items() if some}))
+
+
+def _change(one: object) -> EntryChange | None:
+    # It may have been written by hand.
+    if not isinstance(one, list) or len(one) != len(_FIELDS):
+        return None
+    return EntryChange(str(one[0]), str(one[1]), _value(one[2]), _value(one[3]))
 
 
 def _value(given: object) -> Value:
@@ -117,14 +137,14 @@ def _value(given: object) -> Value:
     return None if given is None else str(given)
 
 
-def changes_path() -> Path:
-    """Where what entries were before a change is kept."""
+def noted_path() -> Path:
+    """The file of what was changed."""
     return state_folder() / "entry-changes.json"
 
 
 def _noted() -> dict[str, list[object]]:
     with suppress(OSError, ValueError, InputRefusedError):
-        found = parse_json(text_of(changes_path()))
+        found = parse_json(text_of(noted_path()))
         if isinstance(found, dict):
             return {when: list(some) for when, some in found.items() if _is_time(when) and isinstance(some, list)}
     return {}

@@ -246,8 +246,8 @@ def _parsed(said: str) -> float:
         hint = "Such as '2027-03-03 14:05', 2027-03-03T14:05:00Z, 14:05 of today, or now."
         raise InputRefusedError("bad_moment", f"{said[:40]!r} is no moment", hint) from error
     if moment > now:
-        told = f"{said[:40]!r} is to come: nothing is known of what answers then"
-        raise InputRefusedError("moment_to_come", told, "Say a day that was, or now.")
+        told = f"{_moment(moment)} is to come: it is {_moment(now)} now"
+        raise InputRefusedError("moment_to_come", told, "Ask for a moment that was, or now.")
     return moment
 
 

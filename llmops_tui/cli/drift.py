@@ -166,7 +166,7 @@ def check(
     begin = _day(day)
     end = begin + _DAY
     if end > time.time():
-        session.say("the day is not over: what comes later is not part of it until it is checked again")
+        session.say(f"{day} is not over: check it again when it is, which replaces what is kept of it now")
     checked = _checked(session, (begin - seconds_of(before, "--before"), begin, end), model, prompt, embedder)
     name, date = _monitor(model, prompt), dt.datetime.fromtimestamp(begin).astimezone().date().isoformat()
     daily = TrafficDays(session.event_log)
@@ -237,10 +237,10 @@ def reset(
 
 def _require(session: Session, model: str, prompt: str) -> None:
     """Refuse names that are nowhere: their series would stay empty, and never alarm."""
-    from llmops_tui.cli.known_names import require_names
+    from llmops_tui.traces.known_names import refuse_unknown_names
     from llmops_tui.traces.store import TraceFilter
 
-    require_names(session, TraceFilter(model=model, prompt=prompt))
+    refuse_unknown_names(session.catalog, session.event_log, TraceFilter(model=model, prompt=prompt))
 
 
 def _monitor(model: str, prompt: str) -> str:
@@ -270,7 +270,7 @@ def _day(said: str) -> float:
         return dt.datetime.combine(today - dt.timedelta(days=1), dt.time()).timestamp()
     try:
         begin = dt.datetime.combine(dt.date.fromisoformat(said), dt.time()).timestamp()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputRefusedError("bad_day", f"{said!r} is no day", "Write 2027-03-01.") from error
     if begin > time.time():
         raise InputRefusedError("day_to_come", f"{said!r} is to come: nobody has asked anything", "Say a day that was.")

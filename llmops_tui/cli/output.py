@@ -89,12 +89,15 @@ class Session:
     @property
     def catalog(self) -> Catalog:
         """The workspace's catalog; banners that wait in the workspace are told."""
+        from llmops_tui.moments import moment_words
         from llmops_tui.workspace.catalog import Catalog
-        from llmops_tui.workspace.notices import read_notices
+        from llmops_tui.workspace.notices import noted_at, read_notices
 
         workspace = self.workspace
-        for _, text in read_notices(workspace):
-            self.say(f"notice: {text} (llmops doctor shows and clears this)")
+        for path, text in read_notices(workspace):
+            at = noted_at(path)
+            when = "" if at is None else f" of {moment_words(at)}"
+            self.say(f"notice{when}: {text} (llmops doctor shows and clears this)")
         if workspace.read_only and (waiting := self.event_log.waiting()):
             self.say(
                 f"{counted(waiting, 'request is', 'requests are')} only in the event log: the workspace is read-only"

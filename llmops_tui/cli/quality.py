@@ -316,10 +316,9 @@ def _name_damaged(session: Session, damaged: Mapping[str, LlmopsError]) -> None:
 
 
 def _sample(session: Session, window: str, said: str, most: int) -> Sample:
-    from llmops_tui.cli.known_names import filter_of
     from llmops_tui.quality.sampling import draw
-    from llmops_tui.workspace.ingest import ingest
+    from llmops_tui.traces.known_names import known_filter
 
     now = time.time()
-    ingest(session.catalog, session.event_log)
-    return draw(session.catalog, filter_of(session, said), now - seconds_of(window, "--window"), now, most)
+    wanted = known_filter(session.catalog, session.event_log, said)
+    return draw(session.catalog, wanted, now - seconds_of(window, "--window"), now, most)

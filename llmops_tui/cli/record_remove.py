@@ -98,14 +98,14 @@ def traces(
     ] = False,
 ) -> None:
     """Delete traces with their feedback and other copies of their texts; remaining copies are listed."""
-    from llmops_tui.cli.known_names import filter_of
     from llmops_tui.maintenance.trace_removal import plan_trace_removal, remove_traces
+    from llmops_tui.traces.known_names import known_filter
 
     session = session_of(context)
     workspace = session.workspace
     if sum((bool(trace), bool(said), every)) != 1:
         raise LlmopsError("usage", "give one trace, --filter or --all", exit_code=ExitCode.USAGE)
-    wanted = filter_of(session, said)
+    wanted = known_filter(session.catalog, session.event_log, said)
     if yes:
         found = remove_traces(workspace, wanted, trace, keep_files=keep_files)
     else:

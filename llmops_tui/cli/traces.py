@@ -34,9 +34,9 @@ def _store(session: Session) -> Any:
 
 
 def _wanted(session: Session, said: str) -> Any:
-    from llmops_tui.cli.known_names import filter_of
+    from llmops_tui.traces.known_names import known_filter
 
-    return filter_of(session, said)
+    return known_filter(session.catalog, session.event_log, said)
 
 
 @app.command("list")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient
-from llmops_tui.models.ranking import is_ranker
+from llmops_tui.models.ranking import is_encoder, is_ranker
 from llmops_tui.models.registry import Model, ModelRegistry
 
 Vectors = npt.NDArray[np.float32]
@@ -33,8 +33,6 @@ _PREFIXES = (
     ("embeddinggemma", "title: none | text: ", "task: search result | query: "),
     ("gemma-embedding", "title: none | text: ", "task: search result | query: "),
 )
-# Architectures of models that were made to embed.
-_MADE_TO_EMBED = ("bert", "embed", "t5encoder")
 
 
 class EmbedderRecord(TypedDict):
@@ -113,8 +111,7 @@ def embedding_models(registry: ModelRegistry) -> list[Model]:
 
 def made_to_embed(model: Model) -> bool:
     """Whether a model's architecture says so; others can embed all the same, as a rule worse, but for those that rank."""
-    architecture = str(model.header.get("architecture") or "").lower()
-    return any(part in architecture for part in _MADE_TO_EMBED) and not is_ranker(model)
+    return is_encoder(str(model.header.get("architecture") or "")) and not is_ranker(model)
 
 
 def _usual(registry: ModelRegistry) -> Model:

@@ -20,8 +20,9 @@ Scored = Callable[[Exchange], float | None]
 # What was said last counts.
 _QUERY = """
 SELECT r.id, r.started_at, json_extract_string(r.client, '$.experiment.arm'), json_extract_string(r.client, '$.experiment.unit'),
-       json_extract_string(r.client, '$.experiment.pair'), r.finish_reason,
-       coalesce(json_extract_string(r.client, '$.refused') = 'true', false), r.total_ms, {texts}, f.score, f.said_at
+       json_extract_string(r.client, '$.experiment.pair'),
+       CASE WHEN json_extract(r.client, '$.status') IS NULL THEN r.finish_reason ELSE 'refused' END,
+       r.total_ms, {texts}, f.score, f.said_at
 FROM requests r LEFT JOIN (
     SELECT request, arg_max(score, said_at) AS score, max(said_at) AS said_at FROM feedback
     WHERE score IS NOT NULL GROUP BY request) f ON f.request = r.id
@@ -29,7 +30,8 @@ WHERE r.started_at >= ? AND json_extract_string(r.client, '$.experiment.id') = ?
 ORDER BY r.started_at, r.id"""
 _TEXTS = "r.output, r.messages"
 _NO_TEXTS = "'', NULL"
-_FAILED = {"error": True, "cancelled": None}
+# Clients that leave, or ask what is refused, say nothing of a model.
+_FAILED = {"error": True, "cancelled": None, "refused": None}
 
 
 def exchanges(
@@ -44,7 +46,7 @@ def exchanges(
 def _read(connection: duckdb.DuckDBPyConnection, query: str, values: list[float | str]) -> list[Exchange]:
     found = []
     for row in connection.execute(query, values).fetchall():
-        trace, started, arm, unit, pair, reason, refused, total, output, messages, score, said_at = row
+        trace, started, arm, unit, pair, reason, total, output, messages, score, said_at = row
         if arm not in {"a", "b"} or not unit:
             continue
         found.append(
@@ -54,8 +56,7 @@ def _read(connection: duckdb.DuckDBPyConnection, query: str, values: list[float 
                 arm=cast("Arm", arm),
                 unit=str(unit),
                 pair=str(pair or ""),
-                # What a client did wrong says nothing of the model.
-                failed=None if refused else _FAILED.get(str(reason), False),
+                failed=_FAILED.get(str(reason), False),
                 total_ms=total,
                 output=str(output or ""),
                 messages=tuple(json.loads(messages)) if messages else (),

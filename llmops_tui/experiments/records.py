@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request of an experiment with its answer; ``failed`` is none where the client left, ``rating`` where nobody rated."""
+    """One request of an experiment with its answer; ``rating`` is none where nobody rated.
+
+    ``failed`` is none where the client left, or asked what is refused.
+    """
 
     trace: str
     started_at: float

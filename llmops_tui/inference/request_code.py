@@ -32,7 +32,7 @@ _OPENAI = {
     "temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "max_tokens", "seed", "stop",
     "response_format", "tools",
 }  # fmt: skip
-# What the answer was held to, which a trace has beside its parameters.
+# What the answer was held to.
 _FORMS = ("response_format", "grammar")
 _ALWAYS = ("temperature", "max_tokens", "seed")
 _FENCE = re.compile(r"`{3,}")
@@ -48,7 +48,7 @@ class RequestCode:
     Attributes:
         model: the name that the endpoint knows.
         messages: the conversation, rendered.
-        parameters: those of :class:`SamplingParameters` that were set.
+        parameters: those of :class:`SamplingParameters` that were set, and the ``response_format`` or ``grammar``.
         answer: what came of it, for Markdown.
         base_url: the endpoint, with its ``/v1``.
         key_variable: the environment variable with its key; empty where it wants none.
@@ -86,8 +86,10 @@ class RequestCode:
         given = {name: value for name, value in self.parameters.items() if name in default}
         kept = {name: given.get(name, default[name]) for name in _ALWAYS}
         kept |= {name: value for name, value in given.items() if value != default[name] and value is not None}
-        kept |= {name: self.parameters[name] for name in _FORMS if self.parameters.get(name)}
-        return {"model": self.model, "messages": [dict(message) for message in self.messages], **kept, **self.fields}
+        # A trace knows the form of its answer; what a version holds now may be another.
+        form = {name: self.parameters[name] for name in _FORMS if self.parameters.get(name)}
+        messages = [dict(message) for message in self.messages]
+        return {"model": self.model, "messages": messages, **kept, **self.fields, **form}
 
     def curl(self) -> str:
         """A command for a POSIX shell; the key is read from the environment and stands nowhere."""

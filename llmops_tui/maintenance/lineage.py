@@ -119,10 +119,16 @@ class _Names:
         ).fetchall():
             for source in kept("dataset_versions", "recipe", f"{dataset}@{number}", recipe)["inputs"]:
                 self._known.setdefault(str(source["sha256"]), ("file", str(source["ref"])))
+        self._learn_from_runs()
 
-        runs = connection.execute("SELECT name, result FROM training_runs WHERE result IS NOT NULL").fetchall()
-        for run, result in runs:
-            for name, digest in (kept("training_runs", "result", run, result).get("rewards") or {}).items():
+    def _learn_from_runs(self) -> None:
+        """Models that are registered no more, by what the runs that began with them call them; and files of rewards."""
+        runs = self._connection.execute("SELECT name, base_sha256, recipe, result FROM training_runs").fetchall()
+        for run, base, recipe, result in runs:
+            if base and (name := kept("training_runs", "recipe", run, recipe).get("base")):
+                self._known.setdefault(str(base), ("model", str(name)))
+            rewards = kept("training_runs", "result", run, result).get("rewards") if result is not None else None
+            for name, digest in (rewards or {}).items():
                 self._known.setdefault(str(digest), ("file", f"reward {name}"))
 
     def of(self, digest: str) -> tuple[str, str]:

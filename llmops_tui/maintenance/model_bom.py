@@ -10,17 +10,15 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NotRequired, TypedDict
 from urllib.parse import quote
 
 from llmops_tui import __version__
 from llmops_tui.datasets.store import DatasetStore
-from llmops_tui.embeddings.embedder import made_to_embed
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.maintenance.lineage import Node, trace_lineage
-from llmops_tui.models.ranking import is_ranker
+from llmops_tui.models.ranking import task_of
 from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.moments import iso_moment
 from llmops_tui.training.runs import Run, RunStore
@@ -30,13 +28,15 @@ from llmops_tui.workspace.event_log import EventLog
 _SPEC = "1.6"
 # What of the lineage is a material, by kind; requests and evaluations are made of a model, and none of it.
 _MATERIALS = {"dataset", "model", "file", "prompt"}
-# Work whose one input is a model.
-_OF_MODELS = {"quantize", "convert"}
 _PREFIX = "llmops:"
-# How the source of a model that travels in a package is kept.
-_PACKAGE = re.compile(r"package (\S+) (\S+)")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_OF_ADDRESSES = "%/:?#[]@!$&'()*+,;=~"
+_PACKAGE = "package "
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_OUTPUTS = {
+    "text-generation": "string", "feature-extraction": "vector of numbers", "text-ranking": "number",
+    "text-classification": "label",
+}  # fmt: skip
+# Work on a model that makes another model of it.
+_OF_MODELS = {"quantize", "convert", "merge"}
 
 
 class Hash(TypedDict):
@@ -203,14 +203,10 @@ def _gather(node: Node, nodes: dict[str, Node], edges: dict[str, list[str]]) -> 
 def _component(store: DatasetStore, by_hash: dict[str, Model], node: Node, ref: str) -> Component:
     if node.kind == "model" and node.id in by_hash:
         return _of_model(by_hash[node.id], ref)
-    if _is_gone_model(node):
-        gone: Component = {
-            "type": "machine-learning-model", "bom-ref": ref, "name": "a model that is registered no more",
-            "version": node.id[:12], "hashes": _hashes(node.id), "properties": _properties(kind="model"),
-        }  # fmt: skip
-        return gone
-    name, _, number = node.name.rpartition("@")
-    made: Component = {"type": "data" if node.kind == "dataset" else "file", "bom-ref": ref, "name": name or node.name}
+    model = _is_model(node)
+    name, _, number = node.name.rpartition("@") if not model else ("", "", "")
+    type_ = "machine-learning-model" if model else "data" if node.kind == "dataset" else "file"
+    made: Component = {"type": type_, "bom-ref": ref, "name": name or node.name}
     if number and name:
         made["version"] = number
     made["hashes"] = _hashes(node.id)
@@ -219,33 +215,34 @@ def _component(store: DatasetStore, by_hash: dict[str, Model], node: Node, ref: 
         version = store.get(node.name)
         made["properties"] = _properties(rows=version.rows, kind=version.kind, hash_scheme=version.scheme)
     else:
-        made["properties"] = _properties(kind=node.kind)
+        # Of a model that is registered no more only the hash is known, and the name where a run that began with it has it.
+        made["properties"] = _properties(kind="model", registered="no") if model else _properties(kind=node.kind)
     return {name: value for name, value in made.items() if value != []}  # type: ignore[return-value]
+
+
+def _is_model(node: Node) -> bool:
+    """Whether a thing is a model, also one that is registered no more: another model was made of it."""
+    return node.kind == "model" or (node.kind == "file" and node.how in _OF_MODELS)
 
 
 def _of_model(model: Model, ref: str) -> Component:
     header = model.header
     made: Component = {"type": "machine-learning-model", "bom-ref": ref, "name": model.name}
-    if model.sha256:
+    # What an endpoint is known by is no hash of a file.
+    if model.sha256 and model.kind != "remote":
         made["version"] = model.sha256[:12]
         made["hashes"] = _hashes(model.sha256)
     if license_ := header.get("license"):
         # As the file says it, which need not be a name of SPDX's list.
         made["licenses"] = [{"license": {"name": str(license_)}}]
     places = [("distribution", header.get("source")), ("website", header.get("url"))]
-    references: list[Reference] = [
-        {"type": kind, "url": address} for kind, place in places if place and (address := _address(str(place)))
-    ]
+    addresses = [(kind, address_of(str(place))) for kind, place in places if place]
+    references: list[Reference] = [{"type": kind, "url": address} for kind, address in addresses if address]
     if references:
         made["externalReferences"] = references
-    text, vector = [{"format": "string"}], [{"format": "vector"}]
-    # What ranks tells a score, what embeds a vector; the rest writes.
-    task, told = ("text-generation", text)
-    if is_ranker(model):
-        task, told = "text-ranking", [{"format": "number"}]
-    elif made_to_embed(model):
-        task, told = "feature-extraction", vector
-    parameters: Parameters = {"task": task, "inputs": text, "outputs": told}
+    parameters: Parameters = {}
+    if task := task_of(model):
+        parameters |= {"task": task, "inputs": [{"format": "string"}], "outputs": [{"format": _OUTPUTS[task]}]}
     if architecture := header.get("architecture"):
         parameters["architectureFamily"] = str(architecture)
         parameters["modelArchitecture"] = str(header.get("name") or architecture)
@@ -256,6 +253,8 @@ def _of_model(model: Model, ref: str) -> Component:
         parameters=header.get("parameters"),
         context_length=header.get("context_length"),
         size_bytes=model.size_bytes or None,
+        source=header.get("source"),
+        origin=header.get("origin"),
         revision=header.get("revision"),
         verified_at=None if model.verified_at is None else iso_moment(model.verified_at),
     )
@@ -306,27 +305,24 @@ def _properties(**given: object) -> list[Property]:
     return [{"name": f"{_PREFIX}{name}", "value": str(value)} for name, value in given.items() if value is not None]
 
 
-def _address(place: str) -> str:
-    """Where a file came from as an IRI, as the standard has it; empty where it is none."""
+def address_of(place: str) -> str:
+    """Where a model was fetched from, as a reference that the standard takes: an address, or a package by its purl.
+
+    Empty where it is neither. https://github.com/package-url/purl-spec/blob/main/types-doc/pypi-definition.md
+    """
     if place.startswith("hf:"):
-        place = f"https://huggingface.co/{place.removeprefix('hf:')}"
-    elif found := _PACKAGE.fullmatch(place):
-        # https://github.com/package-url/purl-spec: names of PyPI have no capitals, and - for _.
-        return f"pkg:pypi/{quote(found[1].lower().replace('_', '-'))}@{quote(found[2])}"
-    elif place.startswith("/"):
-        place = Path(place).as_uri()
-    return quote(place, safe=_OF_ADDRESSES) if _SCHEME.match(place) else ""
-
-
-def _is_gone_model(node: Node) -> bool:
-    """Whether a thing that nothing here is called by was a model: what is made of it says so."""
-    return node.kind == "file" and node.name.endswith("…") and node.how in _OF_MODELS
+        return f"https://huggingface.co/{quote(place.removeprefix('hf:'), safe='/@')}"
+    if place.startswith(_PACKAGE):
+        name, _, version = place.removeprefix(_PACKAGE).partition(" ")
+        return f"pkg:pypi/{quote(name.lower().replace('_', '-'))}@{quote(version)}"
+    if not place.startswith(("http://", "https://")):
+        return ""
+    # What an address cannot hold as it is, such as a blank, and a sign of percent that begins no escape.
+    return quote(_PERCENT.sub("%25", place), safe="%/:?#[]@!$&'()*+,;=~")
 
 
 def _ref(node: Node) -> str:
-    if _is_gone_model(node):
-        return f"model:{node.id[:12]}"
-    return f"{node.kind}:{node.name}@{node.id[:12]}"
+    return f"{'model' if _is_model(node) else node.kind}:{node.name}@{node.id[:12]}"
 
 
 def _ref_of(model: Model) -> str:

@@ -8,6 +8,8 @@ from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import GgufHeader
 from llmops_tui.models.registry import Model
 
+_ENCODERS = ("bert", "electra", "embed", "mpnet", "t5encoder")
+
 
 def ranks(header: GgufHeader) -> bool:
     """Whether a file's header says so."""
@@ -22,6 +24,32 @@ def is_ranker(model: Model) -> bool:
         return ranks(read_header(model.base.path))
     except LlmopsError:
         return False
+
+
+def task_of(model: Model) -> str:
+    """What a registered model does with texts, by the names that Hugging Face has for tasks; empty where that is not known.
+
+    ``text-generation``, ``feature-extraction`` of one that embeds, ``text-ranking``, or ``text-classification``.
+    """
+    if model.origin is not None or model.kind not in {"gguf", "safetensors"}:
+        return ""  # an adapter does what the model beside it does, and nobody knows that of an endpoint
+    if model.kind == "safetensors":
+        family = str(model.header.get("architecture") or "")
+        return "feature-extraction" if is_encoder(family) else "text-generation"
+    try:
+        header = read_header(model.path)
+    except LlmopsError:
+        return ""
+    facts, family = header.metadata, header.architecture
+    if ranks(header):
+        return "text-classification" if facts.get(f"{family}.classifier.output_labels") else "text-ranking"
+    embeds = facts.get(f"{family}.attention.causal") is False or facts.get(f"{family}.pooling_type")
+    return "feature-extraction" if embeds or is_encoder(family) else "text-generation"
+
+
+def is_encoder(architecture: str) -> bool:
+    """Whether an architecture is one of models that were made to embed."""
+    return any(part in architecture.lower() for part in _ENCODERS)
 
 
 # By llama.cpp's number; where a file names none, the engine takes the mean.

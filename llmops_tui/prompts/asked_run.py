@@ -60,13 +60,17 @@ class AskedRun:
         """What the server keeps with the record."""
         return {"run_id": self.run_id, **self.known}
 
-    def as_record(self) -> RequestRecord:
-        """The record of the request, before anything came."""
+    def as_record(self, offered: Mapping[str, object]) -> RequestRecord:
+        """The record of the request, before anything came; ``offered`` are all of its further fields.
+
+        The form of the answer is kept where no tool is offered: a call is of another form.
+        """
+        form = {name: offered[name] for name in ("response_format",) if name in offered and not offered.get("tools")}
         record: RequestRecord = {
             "started_at": time.time(),
             "model": self.model.name,
             "model_sha256": self.model.sha256,
             "messages": list(self.messages),
-            "parameters": self.parameters.model_dump(exclude_none=True),
+            "parameters": {**self.parameters.model_dump(exclude_none=True), **form},
         }
         return record | cast("RequestRecord", dict(self.known))

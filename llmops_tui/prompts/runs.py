@@ -279,8 +279,8 @@ class PromptRunner:
 
     async def _ask(self, handle: Endpoint, asked: AskedRun, tools: ToolRounds | None) -> AsyncIterator[RunProgress]:
         """One request: its text, and its end where it is the last one."""
-        body = asked.as_record()
         extra = with_tools(asked.fields, tools)
+        body = asked.as_record(extra)
         clock = time.monotonic()
         try:
             async with ModelClient(handle) as client:

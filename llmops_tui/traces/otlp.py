@@ -90,6 +90,7 @@ def span(trace: Trace, *, content: bool) -> Span:
         "gen_ai.response.time_to_first_chunk": None if line.ttft_ms is None else line.ttft_ms / 1000,
         "llmops.prompt.name": line.prompt,
         "llmops.prompt.version": line.version,
+        "gen_ai.output.type": "json" if trace.parameters.get("response_format") else None,
         **{f"gen_ai.request.{name}": trace.parameters.get(key) for name, key in _PARAMETERS.items()},
     }
     step = (trace.client or {}).get("chain") or {}

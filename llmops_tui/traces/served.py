@@ -81,9 +81,9 @@ def _servers(event_log: EventLog, moment: float, names: dict[str, str]) -> list[
         elif entry.kind == ENDED:
             over[int(entry.facts.get("began") or 0)] = entry.at
         elif entry.kind == RESTORED:
-            # Those that ran when the backup was made; nothing serves while a workspace is restored.
+            # None runs when a backup is put in place; those that the backup saw running ended after it was made.
             for seq in begun.keys() - over.keys():
-                replaced.setdefault(seq, (entry.at, "ended before the workspace was restored"))
+                replaced.setdefault(seq, (entry.at, "ended before a backup was restored"))
     found = []
     for seq, one in begun.items():
         until = over.get(seq)

@@ -18,6 +18,8 @@ from typing import TypedDict
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
 
+RESTORED = "workspace.restored"
+"""The kind of the entry that a backup was put in the place of a workspace, of which no server ran any more."""
 Fact = str | int | float | bool | None
 RESTORED = "workspace.restored"
 """The kind of the entry that a restore leaves: whatever ran when the backup was made had ended by then."""

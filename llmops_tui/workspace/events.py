@@ -115,7 +115,7 @@ class ClientRecord(TypedDict, total=False):
     Of a request of this workspace's own, which has no ``key``: the ``chain`` whose step it is, the ``work`` it was made
     for, which a file of requests that others sent is, too, and what was ``retrieved`` for it.
     ``otlp``: it is a step of another application's. ``recording`` is that which it is of, ``replayed`` that which its answer
-    is from. ``refused``: it ended in an error that is its client's, such as a prompt that is too long.
+    is from. ``status``: the client asked what is refused, by this status from 400 to 499.
     """
 
     key: str | None
@@ -125,10 +125,10 @@ class ClientRecord(TypedDict, total=False):
     chain: TracedStep
     work: TracedWork
     retrieved: list[TracedRetrieval]
+    status: int
     otlp: TracedSpan
     recording: str
     replayed: str
-    refused: bool
 
 
 class RequestRecord(TypedDict, total=False):

@@ -18,6 +18,12 @@ def write_notice(workspace: Workspace, text: str) -> None:
     write_atomic(workspace.logs / f"notice-{time.time_ns()}.txt", text)
 
 
+def noted_at(path: Path) -> float | None:
+    """When a notice was left, in seconds since 1970, by the name of its file; none where the name does not say it."""
+    digits = path.stem.rpartition("-")[2]
+    return int(digits) / 1e9 if digits.isascii() and digits.isdigit() else None
+
+
 def read_notices(workspace: Workspace) -> list[tuple[Path, str]]:
     """The banners that were not dismissed yet, oldest first; dismissing one is deleting its file.
 

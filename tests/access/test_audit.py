@@ -20,7 +20,7 @@ from llmops_tui.inference.access.endpoints import ENDPOINTS
 from llmops_tui.inference.access.keys import Scope
 from llmops_tui.inference.access.store import KeyStore
 from llmops_tui.inference.server.options import ServerOptions
-from llmops_tui.inference.server.serving_note import BEGAN, ServingNote
+from llmops_tui.inference.server.serving_note import ServingNote
 from llmops_tui.maintenance import check_catalog
 from llmops_tui.maintenance.archive import read_manifest
 from llmops_tui.maintenance.backup import backup
@@ -30,7 +30,7 @@ from llmops_tui.models.alias_acts import Act
 from llmops_tui.models.aliases import AliasBook
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.traces.served import served_at
-from llmops_tui.workspace.audit import RESTORED, anchor, audit, entries, problems
+from llmops_tui.workspace.audit import anchor, audit, entries, problems
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text
@@ -222,6 +222,30 @@ def test_what_served_at_a_moment(workspace: Workspace) -> None:
     assert [(one.model, one.sha256, one.requests) for one in answers] == [("m", "b", 1)]
 
 
+def test_a_restore_is_the_end_of_all_that_the_backup_saw_running(workspace: Workspace) -> None:
+    event_log = EventLog(workspace)
+    options = ServerOptions(str(workspace.root), "m", "", "a" * 64, "", "", "template")
+    killed, running = ServingNote(event_log, options), ServingNote(event_log, options)
+    killed.began()
+    running.began()
+    backup(workspace, workspace.root.parent / "b.tar")
+    event_log.close()
+    restore(workspace.root.parent / "b.tar", workspace)
+    event_log, catalog = EventLog(workspace), Catalog(workspace)
+    *_, began, back = list(entries(event_log.connection()))
+    assert served_at(catalog, event_log, back.at + 1) == []
+    during = served_at(catalog, event_log, (began.at + back.at) / 2)
+    assert [(one.until, one.end) for one in during] == [(None, "ended before a backup was restored")]
+    ServingNote(event_log, options).began()
+    assert [one.end for one in served_at(catalog, event_log, time.time())] == ["no end was written"]
+    event_log.close()
+
+
+@pytest.mark.parametrize("said", ["2100-01-01 00:00", "2100-01-01", "2100-01-01T00:00:00Z"])
+def test_what_is_to_come_is_not_known(workspace: Workspace, said: str) -> None:
+    assert Llmops(workspace).run("audit", "at", said, code=3)["error"]["code"] == "moment_to_come"
+
+
 def test_moments_as_they_are_given() -> None:
     assert _parsed("2020-03-03 14:05") == _parsed("2020-03-03T14:05") == _parsed("2020-03-03") + 14 * 3600 + 300
     # As logs of applications have them.
@@ -232,19 +256,6 @@ def test_moments_as_they_are_given() -> None:
         with pytest.raises(InputRefusedError) as refused:
             _parsed(wrong)
         assert refused.value.code == code
-
-
-def test_a_restore_is_an_end_of_what_ran_when_the_backup_was_made(workspace: Workspace) -> None:
-    event_log, catalog = EventLog(workspace), Catalog(workspace)
-    began = audit(event_log, BEGAN, "", settings="0" * 64)
-    restored = audit(event_log, RESTORED, "", entries=1)
-    again = audit(event_log, BEGAN, "", settings="0" * 64)
-    before, after = (
-        [(one.since, one.end) for one in served_at(catalog, event_log, at)]
-        for at in ((began.at + restored.at) / 2, again.at + 1)
-    )
-    assert before == [(began.at, "ended before the workspace was restored")]
-    assert after == [(again.at, "no end was written")]
 
 
 def test_when_a_key_ends_is_told_to_the_minute(workspace: Workspace) -> None:

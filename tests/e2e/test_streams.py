@@ -214,7 +214,7 @@ def test_a_notice_that_is_none_keeps_nobody_from_working(
     code, said = call(["--workspace", str(sample.root), "--json", "model", "list"], output, monkeypatch)
     assert code == 0
     assert len(json.loads(output.getvalue())["models"]) >= 1
-    assert [line.startswith("notice: ") for line in said] == [True]
+    assert [line.startswith("notice of 19") for line in said] == [True]
 
 
 @pytest.mark.parametrize("damage", representatives([

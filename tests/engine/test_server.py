@@ -122,6 +122,8 @@ async def test_limits_stops_and_a_prompt_that_is_too_long(sample: Workspace, sup
     with pytest.raises(LlmopsError, match="too many for the context of 256") as caught:
         await ask(handle, [{"role": "user", "content": "kettle " * 400}])
     assert caught.value.code == "context_length_exceeded"
+    refused = logged(sample)[-1]
+    assert (refused["finish_reason"], refused["client"]["status"]) == ("error", 400)
     text, _ = await ask(handle)
     assert text.startswith("We are open")
 

@@ -37,14 +37,16 @@ class Traffic:
         self._events: list[tuple[str, str, Any]] = []
         self._count = 0
 
-    def ask(self, unit: str, arm: Arm, *, rating: int | None = None, pair: str = "", **more: Any) -> str:
+    def ask(
+        self, unit: str, arm: Arm, *, rating: int | None = None, pair: str = "", refused: int = 0, **more: Any
+    ) -> str:
         self._count += 1
         key = f"run_{self._count:06}"
         body: RequestRecord = {
             "started_at": self.experiment.started_at + self._count / 100, "model": arm, "messages": [], "parameters": {},
             "output": "fine", "finish_reason": "stop", "total_ms": 100.0, **more,
             "client": {
-                "key": None, "metadata": {},
+                "key": None, "metadata": {}, **({"status": refused} if refused else {}),
                 "experiment": {"id": self.experiment.id, "arm": arm, "unit": unit, **({"pair": pair} if pair else {})},
             },
         }  # type: ignore[typeddict-item]  # fmt: skip
@@ -284,16 +286,15 @@ def test_an_experiment_is_not_begun_on_what_is_not_served(workspace: Workspace) 
     assert store.all() == []
 
 
-def test_what_a_client_did_wrong_is_no_failure_of_a_model(workspace: Workspace) -> None:
-    """A prompt that is too long, which its trace has as an error."""
-    traffic = Traffic(workspace)
-    traffic.ask("u1", "b", finish_reason="error", error="it died")
-    refused = traffic.ask("u2", "b", finish_reason="error", error="the prompt is too long")
-    body = next(body for _, key, body in traffic._events if key == refused)
-    body["client"]["refused"] = True
+@pytest.mark.parametrize("kind", ["ab", "canary", "shadow"])
+def test_requests_that_were_refused_are_no_failures_of_either_model(workspace: Workspace, kind: Kind) -> None:
+    traffic = Traffic(workspace, kind, metric="answered")
+    for k in range(40):
+        arm: Arm = "b" if k % 2 else "a"
+        traffic.ask(f"u{k}", arm, finish_reason="error", error="the prompt is too long", refused=400)
+    traffic.ask("last", "b", finish_reason="error", error="the engine died")
     traffic.keep()
-    found = {
-        one.unit: one.failed
-        for one in exchanges(traffic.catalog, traffic.event_log, traffic.experiment.id, traffic.experiment.started_at)
-    }
-    assert found == {"u1": True, "u2": None}
+    found = exchanges(traffic.catalog, traffic.event_log, traffic.experiment.id, traffic.experiment.started_at)
+    assert [one.failed for one in found] == [None] * 40 + [True]
+    chosen = decider(traffic.experiment.settings["metric"], kind)
+    assert [one.value for one in by_conversation(found, chosen.score)] == [0.0]

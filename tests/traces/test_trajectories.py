@@ -206,7 +206,7 @@ async def test_a_recording_is_told_again_and_nothing_else(workspace: Workspace, 
     assert store.page(TraceFilter(recording="clerk"), 10)[1] == 3
     (line, *_), _ = store.page(TraceFilter(), 1)
     assert (store.get(line.id).client or {})["replayed"] == "clerk"
-    assert (line.finish_reason, (store.get(line.id).client or {})["refused"]) == ("error", True)
+    assert (line.finish_reason, (store.get(line.id).client or {})["status"]) == ("error", 404)
     assert "no answer to this conversation" in (line.error or "")
 
 

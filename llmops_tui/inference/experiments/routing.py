@@ -17,7 +17,6 @@ from llmops_tui.inference.experiments.records import Arm, Experiment
 from llmops_tui.inference.experiments.store import ExperimentStore
 from llmops_tui.inference.experiments.traced import EXPERIMENT
 from llmops_tui.inference.experiments.units import placed, unit_of
-from llmops_tui.moments import moment_words
 from llmops_tui.workspace.events import TracedExperiment
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.notices import write_notice
@@ -166,8 +165,7 @@ class ExperimentRouting:
         except (LlmopsError, sqlite3.Error) as error:
             _log.warning("%s went back, and is read again at the next request: %s", found.id, error)
             self._read_at = -_FRESH_SECONDS
-        when = moment_words(time.time(), "%Y-%m-%d %H:%M")
-        told = f"{when}: the experiment {found.id} on {found.name!r} went back to {found.model_of('a')!r}: {why}."
+        told = f"The experiment {found.id} on {found.name!r} went back to {found.model_of('a')!r}: {why}."
         try:
             await asyncio.to_thread(write_notice, self._store.event_log.workspace, told)
         except (LlmopsError, OSError) as error:

@@ -165,6 +165,9 @@ def _parameters(given: JsonObject) -> dict[str, object]:
     found = {
         ours: given[f"gen_ai.request.{name}"] for name, ours in _PARAMETERS.items() if f"gen_ai.request.{name}" in given
     }
+    if given.get("gen_ai.output.type") == "json":
+        # Which schema it was is not told.
+        found["response_format"] = {"type": "json_object"}
     tools = _parsed(given.get("gen_ai.tool.definitions"))
     if isinstance(tools, list) and tools:
         found["tools"] = tools

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.experiments.records import Experiment
 from llmops_tui.inference.experiments.routing import Assigned, ExperimentRouting
@@ -117,9 +117,13 @@ class RoutedExperiments:
 
         async def ask() -> bool:
             target = await self._targets.of_arm(assigned.model)
-            ready = await self._targets.ready(
-                target, path, original.field, assigned.experiment.name, original.raw, original.given
-            )
+            try:
+                ready = await self._targets.ready(
+                    target, path, original.field, assigned.experiment.name, original.raw, original.given
+                )
+            except InputRefusedError:
+                # What the client asked does not suit B's prompt: no failure, as it is none where B is asked first.
+                return False
             more = (*ready.headers, *((header,) if header is not None else ()))
             return await asked.beside(ready.raw, more).ask_unseen(self._pool, target.meant.model)
 

@@ -40,4 +40,4 @@ def asked_again(
     if logprobs is not None:
         told = f"are not kept, and the recording {recording!r} is replayed here"
         raise FieldRefusedError("logprobs", told, "Leave it out, or ask a server without --replay.", "not_replayable")
-    return AskedAgain(recording, body.held_to(), body.demanded)
+    return AskedAgain(recording, body.traced_form(), body.demanded)

@@ -103,21 +103,7 @@ class Caller:
         What our own programs say is how it is: which prompt, which version, which values. A client might say anything.
         """
         if self.own:
-            known = metadata or {}
-            beside: ClientRecord = {} if self.experiment is None else {"experiment": self.experiment}
-            if isinstance(step := known.get("chain"), dict):
-                beside["chain"] = cast("TracedStep", step)
-            if isinstance(work := known.get("work"), dict):
-                beside["work"] = cast("TracedWork", work)
-            given = known.get("client")
-            if isinstance(given, dict) and isinstance(found := given.get("retrieved"), list):
-                beside["retrieved"] = cast("list[TracedRetrieval]", found)
-            return {
-                "prompt": known.get("prompt"),
-                "prompt_version": known.get("prompt_version"),
-                "variables": known.get("variables"),
-                "client": beside or None,
-            }
+            return self._own_facts(metadata or {})
         client: ClientRecord = {"key": self.key or None, "metadata": metadata or {}}
         if is_batch(self.client):
             client["work"] = {"kind": _BATCH.strip(), "name": self.client.removeprefix(_BATCH)}
@@ -137,6 +123,22 @@ class Caller:
             "prompt_version": made["version"],
             "variables": made["variables"],
             "client": client,
+        }
+
+    def _own_facts(self, known: JsonObject) -> RequestRecord:
+        beside: ClientRecord = {} if self.experiment is None else {"experiment": self.experiment}
+        if isinstance(step := known.get("chain"), dict):
+            beside["chain"] = cast("TracedStep", step)
+        if isinstance(work := known.get("work"), dict):
+            beside["work"] = cast("TracedWork", work)
+        given = known.get("client")
+        if isinstance(given, dict) and isinstance(found := given.get("retrieved"), list):
+            beside["retrieved"] = cast("list[TracedRetrieval]", found)
+        return {
+            "prompt": known.get("prompt"),
+            "prompt_version": known.get("prompt_version"),
+            "variables": known.get("variables"),
+            "client": beside or None,
         }
 
     @property

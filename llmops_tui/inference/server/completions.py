@@ -322,7 +322,7 @@ class Completions:
                 "engine": self._engine.info["engine"],
                 **caller.facts(body.metadata),
             },
-            form=body.held_to(),
+            form={} if form.tools else body.traced_form(),  # with tools it may be a call, which is of another form
         )
         call: Call = {
             "add_special": False,

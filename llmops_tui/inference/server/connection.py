@@ -223,9 +223,10 @@ async def chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield part
 
 
-def is_clients(error: LlmopsError) -> bool:
-    """Whether what ended an answer is what its client did wrong, and no failure of the model."""
-    return STATUS.get(error.code, 500) in _CLIENT_FAULTS
+def refused_status(code: str) -> int | None:
+    """The status of a refusal that is a client's own doing, 400 to 499; none where the fault is the server's."""
+    status = STATUS.get(code, 500)
+    return status if status in _CLIENT_FAULTS else None
 
 
 def error_answer(error: LlmopsError, path: str = "", status: int | None = None) -> JSONResponse:

@@ -14,7 +14,7 @@ from llmops_tui.inference.engine_wire import FILTERED, Call, Event, Generated
 from llmops_tui.inference.server.admission import AHEAD, Admission, QueueFullError, Ticket, Turns
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.choice import Choice
-from llmops_tui.inference.server.connection import is_clients
+from llmops_tui.inference.server.connection import refused_status
 from llmops_tui.inference.server.guarding import Guarded, passed, refused_early
 from llmops_tui.inference.server.metrics import ServerMetrics
 from llmops_tui.inference.server.records import EventWriter, Record
@@ -92,7 +92,7 @@ class Generator:
         except QueueFullError as error:
             for choice in choices:
                 choice.note_verdicts()
-                choice.record.refuse()
+                choice.record.refuse(refused_status(error.code))
                 ended = choice.record.ended({"finish_reason": "error", "error": f"turned away: {error.message}"})
                 self._writer.enqueue(choice.record.id, ended)
             raise
@@ -258,8 +258,7 @@ class Generator:
             error = choice.failure = LlmopsError(**last["error"])
             choice.kept = True
             choice.note_verdicts()
-            if is_clients(error):
-                choice.record.refuse()
+            choice.record.refuse(refused_status(error.code))
             await self._keep(choice.record, {"finish_reason": "error", "error": error.message})
             raise error
         assert last["event"] == "done"

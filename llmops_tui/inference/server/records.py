@@ -13,7 +13,7 @@ from llmops_tui.inference.content import as_kept
 from llmops_tui.inference.engine_wire import Generated
 from llmops_tui.inference.server.conversation import AnswerReader
 from llmops_tui.workspace.event_log import EventLog
-from llmops_tui.workspace.events import ClientRecord, RequestRecord
+from llmops_tui.workspace.events import RequestRecord
 
 
 @dataclass
@@ -29,11 +29,10 @@ class Record:
     reader: AnswerReader | None = None
     """What takes a chat's answer apart."""
 
-    def refuse(self) -> None:
-        """Note that what is wrong is its client's, so that nobody takes its error for a failure of the model."""
-        if client := self.body.get("client"):
-            refused: ClientRecord = {**client, "refused": True}
-            self.body["client"] = refused
+    def refuse(self, status: int | None) -> None:
+        """Note that a client asked what is refused, by this status; none where it is not the client's doing."""
+        if status is not None:
+            self.body["client"] = {**(self.body.get("client") or {}), "status": status}
 
     def ended(self, result: Generated) -> RequestRecord:
         """The whole record; times as the server saw them where the engine told none."""
@@ -47,6 +46,7 @@ class Record:
         if self.reader is not None and (apart := self.reader.apart(said["output"])).spans:
             said = {"output": apart.answer, "thinking": apart.thinking}
         if self.form:
+            # Its parameters are the call's, which a limit may shorten on the way.
             said["parameters"] = {**self.body.get("parameters", {}), **self.form}
         return {**self.body, **times, **result, **said}
 

@@ -129,14 +129,13 @@ class _GenerationRequest(Checked):
         """The tool that has to be called; empty for any of them, none where the model chooses whether, or there are none."""
         return None
 
-    def held_to(self) -> dict[str, object]:
-        """What the answer's form is held to, as the request said it: for its record."""
+    def traced_form(self) -> dict[str, object]:
+        """What a trace keeps of the form that was asked for, beside how the answer was sampled; nothing of plain text."""
         if self.grammar:
             return {"grammar": self.grammar}
-        form = self.response_format
-        if form is None or form.type == "text":
+        if self.response_format is None or self.response_format.type == "text":
             return {}
-        return {"response_format": form.model_dump(mode="json", by_alias=True, exclude_none=True)}
+        return {"response_format": self.response_format.as_form()}
 
     def place_of_form(self, _tool: str = "") -> str:
         """Where what the answer's form is held to stands in the body."""

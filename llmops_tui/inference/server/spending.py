@@ -16,7 +16,7 @@ from llmops_tui.inference.engine_interface import Engine
 from llmops_tui.inference.engine_wire import Call, Generated
 from llmops_tui.inference.server.admission import Ticket
 from llmops_tui.inference.server.choice import Choice
-from llmops_tui.inference.server.connection import is_clients
+from llmops_tui.inference.server.connection import refused_status
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.inference.server.short_calls import ask
 
@@ -191,7 +191,7 @@ async def _used(choices: Sequence[Choice], planned: _Planned) -> Used:
     for n, choice in enumerate(choices):
         if not choice.begun:
             continue
-        if choice.failure is not None and is_clients(choice.failure):
+        if choice.failure is not None and refused_status(choice.failure.code):
             # It was refused before anything was evaluated.
             continue
         result: Generated | None = choice.result if choice.result["finish_reason"] else await _over(choice)

@@ -50,10 +50,10 @@ from llmops_tui.maintenance.forgetting.dataset_rows import (
 )
 from llmops_tui.maintenance.forgetting.found import Findings
 from llmops_tui.maintenance.forgetting.indexes import forget_in_indexes
+from llmops_tui.maintenance.forgetting.outside_files import forget_in_own_files, left_in_own_files
 from llmops_tui.maintenance.forgetting.plan import Plan, Tell, find_person
 from llmops_tui.maintenance.forgetting.search import search_all
 from llmops_tui.maintenance.forgetting.text_files import NamedFile, erase_file, redacted
-from llmops_tui.maintenance.forgetting.user_texts import erase_user_texts
 from llmops_tui.privacy.person import Person
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.checksums import forget as forget_checksums
@@ -227,12 +227,13 @@ def _carry_out(
             sqlite_rows.erase_rows(path, work.change)
         tell(0.5, "changing files")
         _change_files(work, plan.files)
-        erase_user_texts(plan.person)
         forget_in_indexes(workspace, work.change)
+        forget_in_own_files(plan.person)
         _clear(work)
     tell(0.6, "writing the databases anew")
     erase_deleted(workspace, [workspace.history])
     searched = search_all(workspace, plan.person, _part(tell, 0.7, 1.0))
+    searched["left"] += left_in_own_files(plan.person)
     # Where something stays is told to who asks; a path may name the person.
     searched["left"] = [plan.person.redact(text)[0] for text in searched["left"]]
     body = {

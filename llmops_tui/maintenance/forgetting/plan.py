@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from llmops_tui.counts import counted
 from llmops_tui.datasets.held import alone_with
@@ -24,12 +23,11 @@ from llmops_tui.maintenance.forgetting.dataset_rows import (
 )
 from llmops_tui.maintenance.forgetting.found import Findings
 from llmops_tui.maintenance.forgetting.indexes import files_of_documents, indexes_in_the_way, named_documents
+from llmops_tui.maintenance.forgetting.outside_files import files_worked_with, find_in_own_files
 from llmops_tui.maintenance.forgetting.pseudonyms import keys_not_given
-from llmops_tui.maintenance.forgetting.search import WEIGHTS, names_person
 from llmops_tui.maintenance.forgetting.synced_prompts import named_in_folders
 from llmops_tui.maintenance.forgetting.text_files import NamedFile, named_file, searched_files
 from llmops_tui.maintenance.forgetting.trained import trained_on
-from llmops_tui.maintenance.forgetting.user_texts import user_texts
 from llmops_tui.maintenance.series import series_of_settings
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.privacy.person import PerhapsPerson, Person
@@ -41,9 +39,6 @@ from llmops_tui.workspace.layout import Workspace
 Tell = Callable[[float, str], None]
 # What becomes of what nothing here erases.
 STAYS = "stays"
-_LARGEST = 256 << 20
-_MOST_JOBS = 100_000
-_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -131,10 +126,12 @@ def find_person(
     rows = {one.version.sha256: (len(one.rows), one.version.rows) for one in contents}
     trained = trained_on(workspace, rows)
     staying = [f"{file.name}: {file.why}" for file in files if not file.fate]
-    for own in user_texts(person):
-        findings.take("your own files", own.path.name, [own.text], STAYS if own.staying else "redacted")
-        staying += [own.staying] if own.staying else []
-    staying += [*_elsewhere(workspace, person), *_models(workspace, person), *_in_memory(workspace)]
+    staying += [
+        *find_in_own_files(person, findings),
+        *files_worked_with(workspace, person),
+        *_models(workspace, person),
+        *_in_memory(workspace),
+    ]
     staying += [*_pseudonymised(workspace, person), *files_of_documents(documents, person)]
     in_prompts = any(one["place"] == catalog_rows.PLACES["prompts"] for one in findings.records())
     staying += named_in_folders(workspace, person, prompts_name_them=in_prompts)
@@ -209,7 +206,7 @@ def _at_work(workspace: Workspace, own_job: str) -> list[str]:
     """Jobs that are at work: any may be reading or writing what is to go."""
     event_log = EventLog(workspace)
     try:
-        jobs = [job for job in JobStore(event_log).all(_MOST_JOBS) if not job.state.final and job.id != own_job]
+        jobs = [job for job in JobStore(event_log).all(100_000) if not job.state.final and job.id != own_job]
     finally:
         event_log.close()
     return [f"{job.id} is {job.state.value}: {job.title} (llmops job cancel {job.id}, or wait)" for job in jobs]
@@ -225,53 +222,6 @@ def _being_made(workspace: Workspace, person: Person) -> Iterator[str]:
 def _readers(contents: Iterable[NamedRows]) -> tuple[str, ...]:
     with alone_with([one.version.folder for one in contents]) as readers:
         return readers
-
-
-def _elsewhere(workspace: Workspace, person: Person) -> Iterator[str]:
-    """Files outside of the workspace that it was made of, or that its jobs read or wrote, and that still name the person."""
-    seen: set[Path] = set()
-    for path, use in _outside(workspace):
-        if path in seen or workspace.root in path.parents:
-            continue
-        seen.add(path)
-        try:
-            if not path.is_file():
-                continue
-            size = path.stat().st_size
-        except OSError as error:
-            yield f"{path}, {use}, cannot be read: {error.strerror}"
-            continue
-        if size > _LARGEST and path.suffix not in WEIGHTS:
-            yield f"{path}, {use}, was not searched, as it is larger than {_LARGEST >> 20} MiB: look for the person yourself"
-        elif person.named_in(path.name) or (path.suffix not in WEIGHTS and names_person(path, person)):
-            yield f"{path}, {use}: delete it, or take the person out of it"
-
-
-def _outside(workspace: Workspace) -> Iterator[tuple[Path, str]]:
-    """Absolute paths that the workspace knows, and what each was used for."""
-    for log in DatasetStore(Catalog(workspace)).logs().values():
-        for version in log:
-            if version.recipe.operation == "import":
-                yield from (
-                    (Path(given), f"from which {version.ref} was imported") for given, _ in version.recipe.inputs
-                )
-    event_log = EventLog(workspace)
-    try:
-        jobs = JobStore(event_log).all(_MOST_JOBS)
-    finally:
-        event_log.close()
-    for job in jobs:
-        for given in _texts(job.spec["arguments"]):
-            if given.startswith("/") and len(given) <= _LONGEST_PATH and "\0" not in given and "\n" not in given:
-                yield Path(given), f"which the job {job.id} read or wrote ({job.title})"
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _texts(one)
 
 
 def _pseudonymised(workspace: Workspace, person: Person) -> Iterator[str]:
