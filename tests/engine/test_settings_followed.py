@@ -20,6 +20,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.runner.job import _Runner
 from llmops_tui.evaluation.runner.rendering import Samplings, render_each, render_one, request_of
+from llmops_tui.evaluation.runner.retrieved import RetrievedPassages
 from llmops_tui.evaluation.suite import Suite, check_suite
 from llmops_tui.improvement.bench import ModelBench, _as_version
 from llmops_tui.improvement.call_log import CallLog
@@ -183,6 +184,7 @@ def test_a_row_with_an_unfit_value_is_an_error_of_its_own_case(
     runner._suite, runner._unfit, runner._asked_chain, runner._choosing = suite(), unfit, None, False
     runner._prompts, runner._entry = [], SimpleNamespace(asked=SimpleNamespace(model="m"))
     runner._target, runner._options, runner._enough = "", SimpleNamespace(parallel=2), False
+    runner._passages = RetrievedPassages()
     kept: dict[int, str] = {}
     looked: list[int] = []
 
