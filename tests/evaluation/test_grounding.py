@@ -223,6 +223,26 @@ def test_of_several_answers_to_a_case_the_share_that_is_right_counts() -> None:
     assert facts["answered_answerable"]["share"] == 0.5
 
 
+@pytest.mark.parametrize("failed", [0, 1])
+def test_an_answer_that_failed_says_nothing_of_its_case(failed: int) -> None:
+    metric = make_metric("abstention")
+    case = Case(0, "0", group="0", slices={"answerable": "no"})
+    lost = Case(1, "1", group="1", slices={"answerable": "no"})
+    silent = Answer(text="I don't know.")
+    found = [
+        Result(lost, repeat, Answer(error="timed out"), {"abstention": Score(None, "timed out")}) for repeat in (0, 1)
+    ]
+    for repeat in (0, 1):
+        one = Score(None, "timed out") if repeat == failed else metric.score(case, silent)
+        found.append(Result(case, repeat, silent, {"abstention": one}))
+    figure = figure_of(metric, found)
+    facts = figure.facts["abstention"]
+    assert (figure.n, figure.unusable, figure.interval.value) == (1, 1, 1.0)
+    assert (facts["abstained_unanswerable"]["count"], facts["abstained_unanswerable"]["of"]) == (1, 1)
+    assert facts["answered_answerable"]["of"] == 0
+    assert abstention_table([Score(1.0)])["balanced"] is None
+
+
 def test_facts_that_another_version_left_incomplete_are_not_shown() -> None:
     metric = make_metric("abstention")
     case = Case(0, "k", group="k", slices={"answerable": "no"})

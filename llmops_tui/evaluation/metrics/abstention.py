@@ -99,7 +99,7 @@ def abstention_table(scores: Sequence[Score]) -> AbstentionFacts:
     Of a case with several answers the score is the share of them that is right.
     """
     lacking, having = (
-        np.array([s.value for s in scores if s.value is not None and s.detail["answerable"] is known], np.float64)
+        np.array([s.value for s in scores if s.value is not None and s.detail.get("answerable") is known], np.float64)
         for known in (False, True)
     )
     return {
