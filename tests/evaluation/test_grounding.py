@@ -143,6 +143,52 @@ def test_who_should_abstain_is_right_to_and_nobody_else() -> None:
     assert abstains("") == ""
 
 
+@pytest.mark.parametrize(("context", "text"), [
+    ("Delivery on Sunday is available.", "It is not available."), ("Theft is covered by the policy.", "This is not covered."),
+    ("The policy document covers theft.", "The policy document does not cover theft."), ("Breakfast is included.", "That is not included."),
+    ("The report includes VAT.", "The report doesn't include VAT."), ("Breakfast is included.", "That isn't included in the price."),
+])  # fmt: skip
+def test_who_denies_what_a_passage_says_contradicts_it_and_does_not_abstain(context: str, text: str) -> None:
+    case: dict[str, Any] = {"context": context, "slices": {"answerable": "yes"}}
+    assert score("grounded", Answer(text=text), **case).value == 0
+    assert score("abstention", Answer(text=text), **case).value == 1
+    assert score("grounded", Answer(text="The text does not say."), **case).value == 1
+    assert score("abstention", Answer(text="The text does not say."), **case).value == 0
+
+
+def test_what_a_passage_denies_is_a_claim_that_it_supports() -> None:
+    text = "The report does not include VAT."
+    found = support(text, ["The report does not include VAT."], "")
+    assert (found.claims, found.unsupported) == (1, [])
+    assert support(text, ["Prices are in euros."], "").claims == 0
+    assert support("It is not stated.", ["She stated her name."], "").claims == 0
+
+
+@pytest.mark.parametrize("text", [
+    "It is not available.", "Your source code must not contain passwords.", "Das Auto steht nicht im Parkverbot.",
+    "Keine Informationspflicht besteht.", "It is unknown in Europe.", "The order can't be answered for after 30 days.",
+    "It is not found in the north.", "Refunds are not given after 30 days.",
+])  # fmt: skip
+def test_a_denial_of_anything_but_a_text_is_an_answer(text: str) -> None:
+    assert abstains(text) == ""
+
+
+@pytest.mark.parametrize("text", [
+    "Not given.", "That isn't said.", "The answer is not available.", "It is unknown in this document.", "Das steht nicht im Text.",
+    "Das steht da nicht.", "Davon steht hier nichts.", "Dazu habe ich keine Angaben.", "It cannot be answered.",
+])  # fmt: skip
+def test_a_denial_of_telling_abstains(text: str) -> None:
+    assert abstains(text) == text
+
+
+def test_a_sentence_that_refuses_is_no_claim() -> None:
+    refused = answered("I can't help with that request.", ORDERS)
+    found = score("grounded", refused, slices={"answerable": "no"})
+    assert (found.value, found.detail["claims"]) == (1, 0)
+    assert score("abstention", refused, slices={"answerable": "no"}).value == 1
+    assert sentence_facts([found]) is None
+
+
 @pytest.mark.parametrize(
     ("mark", "value"), [("yes", 1), ("Yes", 1), (True, 1), ("no", 0), (False, 0), ("false", 0), ("maybe", None), ("", None)]
 )  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from llmops_tui.datasets.checks.refusals import refusal
 from llmops_tui.datasets.checks.sentences import sentences
-from llmops_tui.evaluation.metrics.silence import tells_nothing
+from llmops_tui.evaluation.metrics.silence import abstains, tells_nothing
 
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|\w+(?:[’']\w+)?", re.UNICODE)
 _CLAUSES = re.compile(
@@ -54,6 +55,13 @@ _NUMBERS = {
     "fünf": 5, "sechs": 6, "sieben": 7, "acht": 8, "neun": 9, "zehn": 10, "deux": 2, "trois": 3, "quatre": 4, "cinq": 5,
     "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5, "seis": 6,
 }  # fmt: skip
+# Words of telling and of help, by which alone nothing is known of what a sentence denies.
+_TELLING = """
+    say said says tell told mention mentioned state stated specify specified indicate indicated describe described explain
+    explained list listed name named address addressed discuss discussed know known clear answer answered information find
+    found sorry help assist request question sagt gesagt steht erwähnt genannt angegeben weiß mentionné précisé dit indica
+    menciona dice
+    """.split()  # noqa: SIM905  a list of them would take a line a word
 # Of a claim's words that carry meaning, so many may be the answer's own; names and numbers may not.
 STRAY = 0.34
 
@@ -185,6 +193,39 @@ def _read(text: str) -> _Text:
     return _Text(known, stems, frozenset(stem(w) for w in _TOKEN.findall(text) if w[0].isupper()))
 
 
+def is_silent(sentence: str, context: Sequence[str]) -> bool:
+    """Whether a sentence says that the text does not tell, or refuses, and no passage speaks of what it denies."""
+    return _is_silent(sentence, [clause for text in context for clause in _read(text).clauses])
+
+
+def abstains_from(answer: str, context: Sequence[str]) -> str:
+    """The words by which an answer abstains; empty where it answers, or denies what a passage speaks of."""
+    words = abstains(answer)
+    return "" if words and _speaks_of([c for text in context for c in _read(text).clauses], words) else words
+
+
+def _is_silent(sentence: str, known: Sequence[Clause]) -> bool:
+    return (tells_nothing(sentence) or bool(refusal(sentence))) and not _speaks_of(known, sentence)
+
+
+def _speaks_of(known: Sequence[Clause], sentence: str) -> bool:
+    """Whether one clause has all words of a sentence: then it says so or the opposite, and is a claim."""
+    stems = _shortest(_clause(sentence, first=True).stems)
+    return bool(stems - _telling()) and any(
+        stems & (own := _shortest(clause.stems)) and stems <= own | _shortest(clause.inherited) for clause in known
+    )
+
+
+def _shortest(stems: Iterable[str]) -> set[str]:
+    # "Cover" and "covers" are told apart by one ending less.
+    return set(map(stem, stems))
+
+
+@functools.cache
+def _telling() -> frozenset[str]:
+    return frozenset(_shortest(map(stem, _TELLING)))
+
+
 def support(answer: str, context: str | Sequence[str], asked: str) -> Support:
     """Which claims of an answer the context supports; ``asked`` is the question, whose words nobody has to prove.
 
@@ -197,7 +238,7 @@ def support(answer: str, context: str | Sequence[str], asked: str) -> Support:
     question = {stem(w) for w in _TOKEN.findall(asked) if not w[0].isdigit()}
     found = []
     for sentence in sentences(answer):
-        silent = tells_nothing(sentence)
+        silent = _is_silent(sentence, known)
         claims, unsupported = 0, []
         for place, part in enumerate(p for p in _CLAUSES.split(sentence) if p and p.strip()) if not silent else ():
             claim = _clause(part, first=place == 0)
