@@ -104,6 +104,20 @@ def test_a_passage_that_was_left_out_supports_nothing_and_its_heading_counts() -
     assert score("grounded", headed).value == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "passage", "supported"),
+    [
+        ("三十天", "退款需要三十天。您可以在线申请。", True), ("六十天", "退款需要三十天。您可以在线申请。", False),
+        ("3天", "退款需要3天内完成。", True), ("5天", "退款需要3天内完成。", False), ("退款需要三十天。", "退款需要三十天。", True),
+        ("可以退款。", "不可以退款。", False), ("返金は三十日です。", "返金は三十日です。ご連絡ください。", True),
+        ("退款需要五天。", "退款需要三天。", False), ("返金は六十日です。", "返金は三十日です。", False), ("你可以退款。", "Refunds take five days.", False),
+    ],
+)  # fmt: skip
+def test_languages_without_blanks_are_held_by_pairs_of_characters(answer: str, passage: str, supported: bool) -> None:
+    found = support(answer, [passage], "退款需要多久?")
+    assert (found.claims, found.share) == (1, float(supported)), found
+
+
 def test_no_pronoun_speaks_of_another_passage() -> None:
     assert support("Anna was born in Kiel.", "Anna is a baker. She was born in Kiel.", "").unsupported == []
     assert support("Anna was born in Kiel.", ["Anna is a baker.", "She was born in Kiel."], "").unsupported != []
