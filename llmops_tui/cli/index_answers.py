@@ -47,8 +47,10 @@ def measure_answers(
     store = store_of(session)
     # The job loads models by them; what is wrong in them is told here.
     _ = session.settings
-    version = store.save_suite(answers_suite(store, index, path, asked), f"queries of {index.ref}")
-    columns = store.columns(version.suite, models)
+    suite = answers_suite(store, index, path, asked)
+    # What cannot be asked leaves no version behind.
+    columns = store.columns(suite, models)
+    version = store.save_suite(suite, f"queries of {index.ref}")
     names = [entry.name for entry in store.start(version, columns)]
     follow(session, store, names)
     states = store.states([store.get(name) for name in names])

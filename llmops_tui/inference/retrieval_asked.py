@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,12 +55,14 @@ class Retrieved:
     passages: list[GivenPassage] = field(default_factory=list)
 
 
+# The word in an expression: behind it, one ends before another begins. Text that speaks of it asks for nothing.
+_ASKS = re.compile(r"\bretrieve(?:\(|\b(?:(?!\{[{%]).)*?[}%]\})", re.DOTALL)
 _GIVEN: ContextVar[Retrieved | None] = ContextVar("passages", default=None)
 
 
 def asks_for_passages(source: str) -> bool:
     """Whether a template may ask for passages, so that it is rendered for each set of values alone."""
-    return "retrieve" in source
+    return _ASKS.search(source) is not None
 
 
 def retrieval_key(asked: RetrievalAsked) -> str:

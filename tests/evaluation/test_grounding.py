@@ -104,6 +104,20 @@ def test_a_passage_that_was_left_out_supports_nothing_and_its_heading_counts() -
     assert score("grounded", headed).value == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "passage", "supported"),
+    [
+        ("三十天", "退款需要三十天。您可以在线申请。", True), ("六十天", "退款需要三十天。您可以在线申请。", False),
+        ("3天", "退款需要3天内完成。", True), ("5天", "退款需要3天内完成。", False), ("退款需要三十天。", "退款需要三十天。", True),
+        ("可以退款。", "不可以退款。", False), ("返金は三十日です。", "返金は三十日です。ご連絡ください。", True),
+        ("退款需要五天。", "退款需要三天。", False), ("返金は六十日です。", "返金は三十日です。", False), ("你可以退款。", "Refunds take five days.", False),
+    ],
+)  # fmt: skip
+def test_languages_without_blanks_are_held_by_pairs_of_characters(answer: str, passage: str, supported: bool) -> None:
+    found = support(answer, [passage], "退款需要多久?")
+    assert (found.claims, found.share) == (1, float(supported)), found
+
+
 def test_no_pronoun_speaks_of_another_passage() -> None:
     assert support("Anna was born in Kiel.", "Anna is a baker. She was born in Kiel.", "").unsupported == []
     assert support("Anna was born in Kiel.", ["Anna is a baker.", "She was born in Kiel."], "").unsupported != []
@@ -141,6 +155,52 @@ def test_who_should_abstain_is_right_to_and_nobody_else() -> None:
     assert marked(True, f"I don't know. {ORDERS}").value == 0
     assert abstains("Refunds are not given after 30 days.") == ""
     assert abstains("") == ""
+
+
+@pytest.mark.parametrize(("context", "text"), [
+    ("Delivery on Sunday is available.", "It is not available."), ("Theft is covered by the policy.", "This is not covered."),
+    ("The policy document covers theft.", "The policy document does not cover theft."), ("Breakfast is included.", "That is not included."),
+    ("The report includes VAT.", "The report doesn't include VAT."), ("Breakfast is included.", "That isn't included in the price."),
+])  # fmt: skip
+def test_who_denies_what_a_passage_says_contradicts_it_and_does_not_abstain(context: str, text: str) -> None:
+    case: dict[str, Any] = {"context": context, "slices": {"answerable": "yes"}}
+    assert score("grounded", Answer(text=text), **case).value == 0
+    assert score("abstention", Answer(text=text), **case).value == 1
+    assert score("grounded", Answer(text="The text does not say."), **case).value == 1
+    assert score("abstention", Answer(text="The text does not say."), **case).value == 0
+
+
+def test_what_a_passage_denies_is_a_claim_that_it_supports() -> None:
+    text = "The report does not include VAT."
+    found = support(text, ["The report does not include VAT."], "")
+    assert (found.claims, found.unsupported) == (1, [])
+    assert support(text, ["Prices are in euros."], "").claims == 0
+    assert support("It is not stated.", ["She stated her name."], "").claims == 0
+
+
+@pytest.mark.parametrize("text", [
+    "It is not available.", "Your source code must not contain passwords.", "Das Auto steht nicht im Parkverbot.",
+    "Keine Informationspflicht besteht.", "It is unknown in Europe.", "The order can't be answered for after 30 days.",
+    "It is not found in the north.", "Refunds are not given after 30 days.",
+])  # fmt: skip
+def test_a_denial_of_anything_but_a_text_is_an_answer(text: str) -> None:
+    assert abstains(text) == ""
+
+
+@pytest.mark.parametrize("text", [
+    "Not given.", "That isn't said.", "The answer is not available.", "It is unknown in this document.", "Das steht nicht im Text.",
+    "Das steht da nicht.", "Davon steht hier nichts.", "Dazu habe ich keine Angaben.", "It cannot be answered.",
+])  # fmt: skip
+def test_a_denial_of_telling_abstains(text: str) -> None:
+    assert abstains(text) == text
+
+
+def test_a_sentence_that_refuses_is_no_claim() -> None:
+    refused = answered("I can't help with that request.", ORDERS)
+    found = score("grounded", refused, slices={"answerable": "no"})
+    assert (found.value, found.detail["claims"]) == (1, 0)
+    assert score("abstention", refused, slices={"answerable": "no"}).value == 1
+    assert sentence_facts([found]) is None
 
 
 @pytest.mark.parametrize(
@@ -221,6 +281,26 @@ def test_of_several_answers_to_a_case_the_share_that_is_right_counts() -> None:
     facts = figure_of(metric, found).facts["abstention"]
     assert (facts["abstained_unanswerable"]["count"], facts["abstained_unanswerable"]["of"]) == (1, 2)
     assert facts["answered_answerable"]["share"] == 0.5
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_an_answer_that_failed_says_nothing_of_its_case(failed: int) -> None:
+    metric = make_metric("abstention")
+    case = Case(0, "0", group="0", slices={"answerable": "no"})
+    lost = Case(1, "1", group="1", slices={"answerable": "no"})
+    silent = Answer(text="I don't know.")
+    found = [
+        Result(lost, repeat, Answer(error="timed out"), {"abstention": Score(None, "timed out")}) for repeat in (0, 1)
+    ]
+    for repeat in (0, 1):
+        one = Score(None, "timed out") if repeat == failed else metric.score(case, silent)
+        found.append(Result(case, repeat, silent, {"abstention": one}))
+    figure = figure_of(metric, found)
+    facts = figure.facts["abstention"]
+    assert (figure.n, figure.unusable, figure.interval.value) == (1, 1, 1.0)
+    assert (facts["abstained_unanswerable"]["count"], facts["abstained_unanswerable"]["of"]) == (1, 1)
+    assert facts["answered_answerable"]["of"] == 0
+    assert abstention_table([Score(1.0)])["balanced"] is None
 
 
 def test_facts_that_another_version_left_incomplete_are_not_shown() -> None:

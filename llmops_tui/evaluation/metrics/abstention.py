@@ -13,9 +13,8 @@ from pydantic import Field, field_validator
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.fact_records import AbstentionFacts, CellFacts, MeanRecord
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
-from llmops_tui.evaluation.metrics.contexts import answerable
+from llmops_tui.evaluation.metrics.contexts import answerable, context_of
 from llmops_tui.evaluation.metrics.recognised import Recognised
-from llmops_tui.evaluation.metrics.silence import abstains
 from llmops_tui.evaluation.metrics.texts import short
 from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.intervals import ends, mean_interval
@@ -28,10 +27,11 @@ class Abstention(Recognised):
     """The answer abstains where there is no answer, and does not where there is one.
 
     ``answerable`` names the slice or variable that says so of a case, by yes or no. An answer abstains if it begins by saying
-    that the text does not tell, or refuses; ``words``, found whole whatever their case is, and ``pattern``, a regular
-    expression, are further ways to say so. Of a run the rates of all four cases are told with Wilson's intervals, and the
-    balanced accuracy, the mean of both right ones, with that of Zou and Donner, "Construction of confidence limits about
-    effect measures", 2008 (MOVER). Cf. Rajpurkar et al., "Know What You Don't Know: Unanswerable Questions for SQuAD", 2018.
+    that the text does not tell, or refuses; a denial of what a passage says, in its words, is an answer. ``words``, found
+    whole whatever their case is, and ``pattern``, a regular expression, are further ways to say so. Of a run the rates of all
+    four cases are told with Wilson's intervals, and the balanced accuracy, the mean of both right ones, with that of Zou and
+    Donner, "Construction of confidence limits about effect measures", 2008 (MOVER). Cf. Rajpurkar et al., "Know What You
+    Don't Know: Unanswerable Questions for SQuAD", 2018.
     """
 
     type: Literal["abstention"] = "abstention"
@@ -45,6 +45,7 @@ class Abstention(Recognised):
     pattern: Annotated[
         str, Field(max_length=2000, description="A regular expression that is found where an answer abstains, too.")
     ] = ""
+    revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     of_case: ClassVar[tuple[str, ...]] = ("answerable",)
 
@@ -64,15 +65,17 @@ class Abstention(Recognised):
             raise ValueError("blanks alone are no words")
         return words
 
-    def recognise(self, answer: str) -> str:
+    def recognise(self, answer: str, context: Sequence[str] = ()) -> str:
         """The words by which an answer abstains; empty where it answers."""
+        from llmops_tui.evaluation.metrics.claims import abstains_from
+
         for word in self.words:
             apart = r"\s+".join(map(re.escape, word.split()))
             if found := re.search(rf"(?<!\w){apart}(?!\w)", answer[:_LONGEST], re.IGNORECASE):
                 return found.group()
         if self.pattern and (found := re.search(self.pattern, answer[:_LONGEST])) is not None:
             return found.group() or "an empty match"
-        return abstains(answer)
+        return abstains_from(answer, context)
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it is right."""
@@ -82,7 +85,7 @@ class Abstention(Recognised):
             return Score(None, error.message)
         if known is None:
             return Score(None, f"the case has no {self.answerable} that says whether there is an answer")
-        said = self.recognise(answer.text)
+        said = self.recognise(answer.text, context_of(case, answer) or ())
         told = f"abstains: {short(said)}" if said else "answers"
         why = ", though there is an answer" if known else ", though there is none"
         right = bool(said) != known
@@ -99,7 +102,7 @@ def abstention_table(scores: Sequence[Score]) -> AbstentionFacts:
     Of a case with several answers the score is the share of them that is right.
     """
     lacking, having = (
-        np.array([s.value for s in scores if s.value is not None and s.detail["answerable"] is known], np.float64)
+        np.array([s.value for s in scores if s.value is not None and s.detail.get("answerable") is known], np.float64)
         for known in (False, True)
     )
     return {

@@ -5,20 +5,25 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from llmops_tui.datasets.checks.refusals import refusal
 from llmops_tui.datasets.checks.sentences import sentences
-from llmops_tui.evaluation.metrics.silence import tells_nothing
+from llmops_tui.evaluation.metrics.silence import abstains, tells_nothing
+from llmops_tui.words import UNSPACED
 
-_TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|\w+(?:[’']\w+)?", re.UNICODE)
+_TOKEN = re.compile(rf"\d+(?:[.,:]\d+)*|[{UNSPACED}]+|[^\W{UNSPACED}]+(?:[’'][^\W{UNSPACED}]+)?")
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+_FIGURES = "[零〇一二两三四五六七八九十百千万億亿]"
+_NUMERAL = re.compile(rf"({_FIGURES}{{2,}}|{_FIGURES}(?=[天日月年元円个個時时分人回次週周]))")
 _CLAUSES = re.compile(
     r"[;:]\s+|\s[–—-]\s|"
     r",?\s+(?:and|while|but|whereas|because|und|während|aber|et|mais|y|e|pero|mientras|weil|parce que|porque)\s+|"
     r",\s+(?:which|who|der|die|das|qui|que)\s+"
 )
 _NEGATION = re.compile(
-    r"\b(?:not|no|never|none|nobody|cannot|without|nicht|kein\w*|nie|pas|jamais|aucun\w*|sin|nunca|nada|rejected|refused)\b|n[’']t\b",
+    r"\b(?:not|no|never|none|nobody|cannot|without|nicht|kein\w*|nie|pas|jamais|aucun\w*|sin|nunca|nada|rejected|refused)\b|n[’']t\b|[不没沒未]|ない|ません|ไม่",
     re.IGNORECASE,
 )
 _PASSIVE = re.compile(
@@ -54,6 +59,13 @@ _NUMBERS = {
     "fünf": 5, "sechs": 6, "sieben": 7, "acht": 8, "neun": 9, "zehn": 10, "deux": 2, "trois": 3, "quatre": 4, "cinq": 5,
     "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5, "seis": 6,
 }  # fmt: skip
+# Words of telling and of help, by which alone nothing is known of what a sentence denies.
+_TELLING = """
+    say said says tell told mention mentioned state stated specify specified indicate indicated describe described explain
+    explained list listed name named address addressed discuss discussed know known clear answer answered information find
+    found sorry help assist request question sagt gesagt steht erwähnt genannt angegeben weiß mentionné précisé dit indica
+    menciona dice
+    """.split()  # noqa: SIM905  a list of them would take a line a word
 # Of a claim's words that carry meaning, so many may be the answer's own; names and numbers may not.
 STRAY = 0.34
 
@@ -134,15 +146,29 @@ def stem(word: str) -> str:
     return low[:-1] if len(low) > 4 and low[-1] == low[-2] else low
 
 
+def _tokens(text: str) -> list[str]:
+    """The words of a text; where none stand apart, its numbers, and the characters by twos."""
+    found: list[str] = []
+    for word in _TOKEN.findall(text):
+        for part in filter(None, _NUMERAL.split(word)) if _UNSPACED.match(word) else (word,):
+            paired = len(part) > 2 and _UNSPACED.match(part) and not _NUMERAL.match(part)
+            found += map("".join, itertools.pairwise(part)) if paired else (part,)
+    return found
+
+
 def _clause(text: str, *, first: bool) -> Clause:
     stems, names = [], []
-    for place, match in enumerate(_TOKEN.finditer(text)):
-        word = match.group()
+    for place, word in enumerate(_tokens(text)):
         if word.lower() in _COMMON - _NUMBERS.keys() or re.sub(r"[’']s$", "", word.lower()) in _COMMON:
             continue
         made = stem(word)
         stems.append(made)
-        if made[0].isdigit() or (word[0].isupper() and not (first and place == 0)) or word.isupper():
+        if (
+            made[0].isdigit()
+            or re.fullmatch(f"{_FIGURES}+", made)
+            or (word[0].isupper() and not (first and place == 0))
+            or word.isupper()
+        ):
             names.append(made)
     return Clause(
         text, tuple(stems), tuple(names), bool(_NEGATION.search(text)), bool(_PASSIVE.search(text)), begins=first
@@ -158,7 +184,8 @@ def clauses(text: str) -> list[Clause]:
         for place, part in enumerate(p for p in _CLAUSES.split(sentence) if p and p.strip()):
             made = _clause(part, first=place == 0)
             pronoun = _PRONOUN.search(part) is not None or place > 0
-            inherited = (before if pronoun and (place == 0 or _PRONOUN.search(part)) else frozenset()) | lead
+            alone = frozenset(_UNSPACED.findall(part))
+            inherited = alone | (before if pronoun and (place == 0 or _PRONOUN.search(part)) else frozenset()) | lead
             first = _TOKEN.search(part)
             own = first is not None and first.group()[0].isupper() and first.group().lower() not in _COMMON
             found.append(Clause(made.text, made.stems, made.names, made.denies, made.passive, inherited, own))
@@ -181,8 +208,41 @@ class _Text:
 @functools.lru_cache(maxsize=1000)
 def _read(text: str) -> _Text:
     known = tuple(clauses(text))
-    stems = frozenset(s for clause in known for s in clause.stems)
-    return _Text(known, stems, frozenset(stem(w) for w in _TOKEN.findall(text) if w[0].isupper()))
+    stems = frozenset(s for clause in known for s in clause.stems) | frozenset(_UNSPACED.findall(text))
+    return _Text(known, stems, frozenset(stem(w) for w in _tokens(text) if w[0].isupper()))
+
+
+def is_silent(sentence: str, context: Sequence[str]) -> bool:
+    """Whether a sentence says that the text does not tell, or refuses, and no passage speaks of what it denies."""
+    return _is_silent(sentence, [clause for text in context for clause in _read(text).clauses])
+
+
+def abstains_from(answer: str, context: Sequence[str]) -> str:
+    """The words by which an answer abstains; empty where it answers, or denies what a passage speaks of."""
+    words = abstains(answer)
+    return "" if words and _speaks_of([c for text in context for c in _read(text).clauses], words) else words
+
+
+def _is_silent(sentence: str, known: Sequence[Clause]) -> bool:
+    return (tells_nothing(sentence) or bool(refusal(sentence))) and not _speaks_of(known, sentence)
+
+
+def _speaks_of(known: Sequence[Clause], sentence: str) -> bool:
+    """Whether one clause has all words of a sentence: then it says so or the opposite, and is a claim."""
+    stems = _shortest(_clause(sentence, first=True).stems)
+    return bool(stems - _telling()) and any(
+        stems & (own := _shortest(clause.stems)) and stems <= own | _shortest(clause.inherited) for clause in known
+    )
+
+
+def _shortest(stems: Iterable[str]) -> set[str]:
+    # "Cover" and "covers" are told apart by one ending less.
+    return set(map(stem, stems))
+
+
+@functools.cache
+def _telling() -> frozenset[str]:
+    return frozenset(_shortest(map(stem, _TELLING)))
 
 
 def support(answer: str, context: str | Sequence[str], asked: str) -> Support:
@@ -194,10 +254,10 @@ def support(answer: str, context: str | Sequence[str], asked: str) -> Support:
     known = [clause for text in texts for clause in text.clauses]
     every = {s for text in texts for s in text.stems}
     capitals = {s for text in texts for s in text.capitals}
-    question = {stem(w) for w in _TOKEN.findall(asked) if not w[0].isdigit()}
+    question = {stem(w) for w in _tokens(asked) if not w[0].isdigit()}
     found = []
     for sentence in sentences(answer):
-        silent = tells_nothing(sentence)
+        silent = _is_silent(sentence, known)
         claims, unsupported = 0, []
         for place, part in enumerate(p for p in _CLAUSES.split(sentence) if p and p.strip()) if not silent else ():
             claim = _clause(part, first=place == 0)

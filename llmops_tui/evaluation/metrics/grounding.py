@@ -13,7 +13,6 @@ from llmops_tui.evaluation.fact_records import SentenceFacts
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.contexts import NO_CONTEXT, answerable, asked_of, context_of, retrieved_for
 from llmops_tui.evaluation.metrics.recognised import Recognised
-from llmops_tui.evaluation.metrics.silence import abstains
 from llmops_tui.evaluation.metrics.texts import short
 from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.intervals import ends, mean_interval
@@ -22,24 +21,24 @@ from llmops_tui.evaluation.statistics.intervals import ends, mean_interval
 class Grounded(Recognised):
     """The share of the answer's claims that its context supports.
 
-    The context is the case's, or else the passages that were retrieved for the answer. A claim is a clause. Its names and
-    numbers must stand in the context, and in one place of it, in the same order, denied if it
-    is denied there; most of its other words must. To say that the text does not tell is no claim: it is right, or, where
-    ``answerable`` names a slice of the case, only right where that says ``no``. By rules over words: it does not know what
-    another word means, and an addition of a word or two may pass; a judge sees more. Cf. Ji et al., "Survey of Hallucination
-    in Natural Language Generation", 2023, section 4.
+    The context is the case's, or else the passages that were retrieved for the answer. A claim is a clause. Its names and numbers
+    must stand in the context, and in one place of it, in the same order, denied if it is denied there; most of its other
+    words must. To say that the text does not tell, or to refuse, is no claim: it is right, or, where ``answerable`` names a
+    slice of the case, only right where that says ``no``. By rules over words: it does not know what another word means, and
+    an addition of a word or two may pass; a judge sees more. Cf. Ji et al., "Survey of Hallucination in Natural Language
+    Generation", 2023, section 4.
     """
 
     type: Literal["grounded"] = "grounded"
     answerable: Annotated[
         str, Field(description="The slice or variable that says yes or no: whether the context answers the question.")
     ] = ""
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     share: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
         """From 0 to 1."""
-        from llmops_tui.evaluation.metrics.claims import support
+        from llmops_tui.evaluation.metrics.claims import abstains_from, support
 
         context = context_of(case, answer)
         if context is None:
@@ -51,7 +50,7 @@ class Grounded(Recognised):
             known = answerable(case, self.answerable) if self.answerable else None
         except InputRefusedError as error:
             return Score(None, error.message)
-        abstained = bool(abstains(answer.text))
+        abstained = bool(abstains_from(answer.text, context))
         if abstained and known is True:
             return Score(0.0, "says that the text does not tell, though it does", detail)
         if not abstained and known is False:
@@ -94,6 +93,7 @@ class ContextRecall(Metric):
     """
 
     type: Literal["context-recall"] = "context-recall"
+    revision: ClassVar[int] = 2
     share: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
 

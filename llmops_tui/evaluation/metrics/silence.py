@@ -1,7 +1,7 @@
 """Whether an answer abstains: says that the text does not tell, in English, German, French and Spanish, by expressions.
 
 What a text itself denies ("refunds are not given after 30 days") says something; so a denial counts where it is of telling, and
-of a text, a passage or whoever answers.
+of a text, a passage or whoever answers. What may be both ("the report does not include it") is to be held against the text.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class SupportJudge(AskingMetric):
     async def judged(self, what: str, text: str, context: Sequence[str] | None, asking: Asking) -> Score:
         """From 0 to 1; a sentence that says that nothing is told counts as supported. ``what`` is what the text is called."""
         from llmops_tui.datasets.checks.sentences import sentences
-        from llmops_tui.evaluation.metrics.silence import tells_nothing
+        from llmops_tui.evaluation.metrics.claims import is_silent
 
         said = sentences(text)
         if context is None:
@@ -34,7 +34,7 @@ class SupportJudge(AskingMetric):
         ours = asking.supports_grammar(self.model)
         chances: list[float] = []
         for sentence in said:
-            if tells_nothing(sentence):
+            if is_silent(sentence, context):
                 chances.append(1.0)
                 continue
             # What nothing was found for has no support, whoever is asked.
@@ -65,7 +65,7 @@ class GroundedJudge(SupportJudge):
     """
 
     type: Literal["grounded-judge"] = "grounded-judge"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     async def score_by_asking(self, case: Case, answer: Answer, asking: Asking) -> Score:
         """From 0 to 1."""
@@ -81,6 +81,7 @@ class ContextRecallJudge(SupportJudge):
     """
 
     type: Literal["context-recall-judge"] = "context-recall-judge"
+    revision: ClassVar[int] = 2
     needs_expected: ClassVar[bool] = True
 
     async def score_by_asking(self, case: Case, answer: Answer, asking: Asking) -> Score:

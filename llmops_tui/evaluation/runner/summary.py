@@ -148,8 +148,13 @@ def _figure_of(metric: Metric, results: Sequence[Result]) -> Summary:
     repeated = any(r.repeat for r in results)
     kept = [Score(value) for _, value in scores]
     if repeated and metric.of_case:
-        firsts = {r.case.index: r.scores[name].detail for r in reversed(results) if name in r.scores}
-        known = [firsts[case.index] for case, _ in scores]
+        # An answer that failed has no detail, and says nothing of its case.
+        details = {
+            r.case.index: r.scores[name].detail
+            for r in reversed(results)
+            if name in r.scores and all(n in r.scores[name].detail for n in metric.of_case)
+        }
+        known = [details.get(case.index, {}) for case, _ in scores]
         kept = [
             Score(one.value, detail={n: of[n] for n in metric.of_case if n in of})
             for one, of in zip(kept, known, strict=True)
