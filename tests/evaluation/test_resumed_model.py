@@ -22,6 +22,7 @@ from llmops_tui.inference.batch.requests import CheckedFile, RequestFile
 from llmops_tui.inference.filed.output import OutputLog
 from llmops_tui.models.answering_files import files_of
 from llmops_tui.models.registry import Model
+from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.synthesis import job as synthesis_job
 from llmops_tui.workspace.layout import Workspace
 from tests.evaluation.conftest import made_run
@@ -81,7 +82,8 @@ def test_an_evaluation_does_not_mix_answers_of_two_files_under_one_name(
     metrics = [make_metric({"type": "judge", "model": "strict", "rubric": "Short?"})]
 
     def begin(cases: str = "x", *, answered: bool = True) -> None:
-        hold_to_beginning(store, run, SimpleNamespace(sha256=cases * 64), metrics, None, answered=answered)  # type: ignore[arg-type]
+        of: Any = (store, run, SimpleNamespace(sha256=cases * 64), metrics, None, PromptRetrieval(store.catalog))
+        hold_to_beginning(*of, answered=answered)
 
     begin(answered=False)
     begin()
