@@ -28,6 +28,7 @@ from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.models.answering_files import refuse_others
+from llmops_tui.retrieval.held_versions import hold_versions
 from llmops_tui.settings import load_settings
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -44,7 +45,8 @@ def run(context: JobContext, asked: RunAsked) -> RanRecord:
         context.report(0.0, "reading the chain")
         resolved = resolve(parse_chain(asked["text"]), tools, model=asked["model"], pins=asked["pins"])
         now, anew = model_files(resolved, tools), "Start the run anew."
-        refuse_others(asked.get("models", now), now, f"the run of {asked['chain']}", anew)
+        refuse_others(asked.get("models", now), now, (work := f"the run of {asked['chain']}"), anew)
+        hold_versions(tools.retrieval, catalog, context.folder, work, anew)
         pinned: list[SpanRecord] = []
         if asked["again"] is not None:
             before = get_run(JobStore(EventLog(context.workspace)), asked["again"]["run"])

@@ -183,16 +183,24 @@ class ModelReflector:
 
 @asynccontextmanager
 async def opened(
-    catalog: Catalog, prepared: Prepared, within: str, log: CallLog, check: Callable[[], None]
+    catalog: Catalog,
+    prepared: Prepared,
+    within: str,
+    log: CallLog,
+    check: Callable[[], None],
+    retrieval: PromptRetrieval | None = None,
 ) -> AsyncIterator[tuple[ModelBench, ModelReflector]]:
     """What asks, ready; ``within`` is for what the answers of a remote model without a fingerprint are kept.
+
+    ``retrieval`` searches for prompts; without it each search is in the newest version of an index.
 
     Raises:
         LlmopsError: ``model_gone``.
     """
     workspace = catalog.workspace
     supervisor, options = ServerSupervisor(workspace), options_from(load_settings()[0])
-    renderer, cache, scorer = TemplateRenderer(retrieve=PromptRetrieval(catalog)), AnswerCache(workspace), Scorer()
+    renderer = TemplateRenderer(retrieve=retrieval or PromptRetrieval(catalog))
+    cache, scorer = AnswerCache(workspace), Scorer()
     asker = Asker(
         prepared.store.registry,
         cache,

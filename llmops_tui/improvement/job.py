@@ -26,6 +26,8 @@ from llmops_tui.improvement.store import ImprovementStore
 from llmops_tui.improvement.summary import record_of
 from llmops_tui.jobs.entries import JobEntry
 from llmops_tui.jobs.worker import JobContext
+from llmops_tui.retrieval.held_versions import hold_versions
+from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.workspace.catalog import Catalog
 
 ENTRY: JobEntry[ImprovedRecord] = JobEntry("llmops_tui.improvement.job:run_improvement")
@@ -137,7 +139,10 @@ class _Run:
         """All of it."""
         prepared = self._prepared
         await self._embed()
-        async with opened(self._catalog, prepared, self._own, self._log, self._context.check) as (bench, reflector):
+        retrieval, work = PromptRetrieval(self._catalog), f"the improvement of {prepared.seed.ref}"
+        hold_versions(retrieval, self._catalog, self._context.folder, work, "Start it anew.")
+        of = (self._catalog, prepared, self._own, self._log, self._context.check, retrieval)
+        async with opened(*of) as (bench, reflector):
             search = Search(
                 prepared.frame,
                 prepared.candidate,

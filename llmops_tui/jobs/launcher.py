@@ -106,24 +106,29 @@ class JobLauncher:
     def resume(self, given: str, *, unfinished: bool = False) -> Job:
         """Start an ended job's work again, in its folder, as a new job.
 
-        ``unfinished`` says that its work is not through although it ended well, as that of a paused run; else a job that is
-        done is refused: an import would be made once more, over what was changed since.
+        ``unfinished`` says that its work is not through although it ended well, as that of a paused run; else work that is
+        done, by this job or one that went on with it, is refused: an import would be made once more, over what was changed
+        since.
 
         Raises:
             InputRefusedError: ``job_running``: it has not ended, or another goes on with its work; ``job_done``;
                 ``workspace_untrusted``: what it is to do was written elsewhere.
         """
         old = self.store.get(given)
-        if old.state == JobState.DONE and not unfinished:
-            raise InputRefusedError(
-                "job_done",
-                f"{old.title} is done: nothing is left to resume",
-                "Begin it anew where it was begun; the training screen, and llmops train resume, go on with a paused run.",
-            )
         if not old.state.final:
             raise InputRefusedError("job_running", f"job {old.id} is {old.state.value}", "Cancel it first.")
         require_trust(self.workspace, f"job {old.id} would run what its record says")
-        with self.place(old.resumes or old.id) as place:
+        folder = old.resumes or old.id
+        with self.place(folder) as place:
+            # With the lock held, so that none can end between the look and the start.
+            last = self.store.newest_for([folder]).get(folder, old)
+            if last.state == JobState.DONE and not unfinished:
+                through = "" if last.id == old.id else f", by job {last.id} that went on with it"
+                raise InputRefusedError(
+                    "job_done",
+                    f"{old.title} is done{through}: nothing is left to resume",
+                    "Begin it anew where it was begun; the training screen, and llmops train resume, go on with a paused run.",
+                )
             job = self.store.add_resumed(old)
             self._spawn(job, place.lock)
         return job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ from llmops_tui.errors import InputRefusedError
 if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
 
-# Of a hash, enough to tell two apart.
+# Of a hash, enough to tell two apart; what is no hash is told whole.
 _SHOWN = 12
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def files_of(model: Model, adapter: Model | None = None) -> str:
@@ -32,8 +34,12 @@ def refuse_others(began: Mapping[str, str], now: Mapping[str, str], work: str, a
         if began.get(name) == now.get(name):
             continue
         told = (
-            f"it began with {name} as {began[name][:_SHOWN]}, and that is {now[name][:_SHOWN]} now"
+            f"it began with {name} as {_short(began[name])}, and that is {_short(now[name])} now"
             if name in began and name in now
             else f"it began {'with' if name in began else 'without'} {name}"
         )
         raise InputRefusedError("model_changed", f"{work} would mix answers: {told}", anew)
+
+
+def _short(part: str) -> str:
+    return _HASH.sub(lambda found: found[0][:_SHOWN], part)

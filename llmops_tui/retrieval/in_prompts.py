@@ -7,9 +7,11 @@ in the trace alone: a guard would refuse it in the prompt, and with it the quest
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.retrieval_asked import note_retrieval
@@ -26,6 +28,17 @@ MOST = 100
 LEFT_OUT = "(left out: it tries to command the model)"
 
 
+class HeldVersion(TypedDict):
+    """A version of an index that is searched, and its hash."""
+
+    ref: str
+    sha256: str
+
+
+HeldVersions = dict[str, HeldVersion]
+"""The versions that are searched, by the names that prompts have for them; the empty name is the only index there is."""
+
+
 class PromptRetrieval:
     """Answers what templates ask for, from the indexes of a workspace.
 
@@ -36,6 +49,17 @@ class PromptRetrieval:
         self._catalog = catalog
         self._embed = embed
         self._used: dict[str, str] = {}
+        self._held: HeldVersions = {}
+        self._note: Callable[[HeldVersions], None] | None = None
+        self._holding = threading.Lock()
+
+    def hold(self, began: Mapping[str, HeldVersion], note: Callable[[HeldVersions], None]) -> None:
+        """From now on a name means the version that it meant when it was asked for first, however many are built.
+
+        ``began`` are those of before, which count as used; each further one is given to ``note`` before it is searched.
+        """
+        self._held, self._note = dict(began), note
+        self._used = {one["ref"]: one["sha256"] for one in began.values()}
 
     def take_used(self) -> dict[str, str]:
         """The versions of indexes that passages came from since this was asked last, with the hash of each."""
@@ -62,7 +86,7 @@ class PromptRetrieval:
         from llmops_tui.retrieval.store import IndexStore
 
         store = IndexStore(self._catalog)
-        index = _index(store, asked["index"])
+        index = self._index(store, asked["index"])
         self._used[index.ref] = index.record["sha256"]
         began, clock = time.time(), time.monotonic()
         with opened_retriever(store, index, self._embed) as retriever:
@@ -78,6 +102,22 @@ class PromptRetrieval:
             "passages": [_traced(hit, check=asked["check"]) for hit in hits],
         }
         return told, [_given(number, hit, check=asked["check"]) for number, hit in enumerate(hits, 1)]
+
+    def _index(self, store: IndexStore, name: str) -> Index:
+        if self._note is None:
+            return _index(store, name)
+        with self._holding:
+            if (held := self._held.get(name)) is not None:
+                return store.get(held["ref"])
+            found = _index(store, name)
+            # By whatever name: a prompt that says it and one that does not mean the same version.
+            own = found.record["name"]
+            if name in {"", own} and own in self._held:
+                found = store.get(self._held[own]["ref"])
+            version: HeldVersion = {"ref": found.ref, "sha256": found.record["sha256"]}
+            self._held |= dict.fromkeys({name, own} if name in {"", own} else {name}, version)
+            self._note(dict(sorted(self._held.items())))
+            return found
 
 
 def _index(store: IndexStore, ref: str) -> Index:

@@ -147,11 +147,11 @@ class TraceFilter:
     def _of_others(self) -> list[tuple[str, list[Any]]]:
         own = "json_extract_string(r.client, '$.otlp.{}')".format
         whole, run = (f"json_extract_string(r.client, '$.chain.{name}')" for name in ("chain", "run"))
-        kind, name = (f"json_extract_string(r.client, '$.work.{part}')" for part in ("kind", "name"))
+        kind, name, of = (f"json_extract_string(r.client, '$.work.{part}')" for part in ("kind", "name", "prompt"))
         chain = f"({run} = ? OR {whole} = 'chain/' || ? OR starts_with({whole}, 'chain/' || ? || '@'))"
         parts: list[tuple[str, list[Any]]] = [
             (chain, [self.chain] * 3),
-            (f"({kind} = ? OR {name} = ?)", [self.work] * 2),
+            (f"(? IN ({kind}, {name}, {of}, split_part({of}, '@', 1)))", [self.work]),
         ]
         parts += [(f"starts_with({own('trace')}, ?)", [self.trace.lower()])]
         parts.append((f"{own('service')} = ?", [self.service]))

@@ -94,6 +94,22 @@ def test_a_job_that_is_done_is_not_done_again(launcher: JobLauncher, workspace: 
     assert [job.id for job in launcher.store.all()] == [done.id]
 
 
+def test_work_that_another_job_went_on_with_to_the_end_is_not_done_again(
+    launcher: JobLauncher, workspace: Workspace
+) -> None:
+    lost = launcher.store.add(kind="import", title="import a", spec={"entry": "", "arguments": {}})
+    launcher.store.update(lost.id, state="lost", finished_at=1.0)
+    again = launcher.store.add_resumed(lost)
+    launcher.store.update(again.id, state="done", progress=1.0, finished_at=2.0)
+    for job in (lost, again):
+        with pytest.raises(InputRefusedError, match="import a is done") as refused:
+            launcher.resume(job.id)
+        assert refused.value.code == "job_done"
+    with pytest.raises(InputRefusedError, match=f"by job {again.id} that went on with it"):
+        launcher.resume(lost.id)
+    assert [job.id for job in launcher.store.all()] == [again.id, lost.id]
+
+
 def test_a_cancelled_job_ends_and_can_be_resumed(launcher: JobLauncher, endless: Job) -> None:
     launcher.cancel(endless.id)
     stopped = ended(launcher, endless)

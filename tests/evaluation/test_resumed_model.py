@@ -20,8 +20,9 @@ from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.batch.job import answer_file
 from llmops_tui.inference.batch.requests import CheckedFile, RequestFile
 from llmops_tui.inference.filed.output import OutputLog
-from llmops_tui.models.answering_files import files_of
+from llmops_tui.models.answering_files import files_of, refuse_others
 from llmops_tui.models.registry import Model
+from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.synthesis import job as synthesis_job
 from llmops_tui.workspace.layout import Workspace
 from tests.evaluation.conftest import made_run
@@ -38,6 +39,20 @@ def test_files_of_a_model_with_an_adapter_and_of_somebody_elses() -> None:
     assert files_of(BIG) == "b" * 64
     assert files_of(BIG, ADAPTER) == files_of(replace(ADAPTER, origin=BIG)) == f"{'b' * 64}+{'c' * 64}"
     assert files_of(_model("far", "", "remote", url="http://x/v1", remote_model="y")) == "http://x/v1 y"
+
+
+def test_what_is_another_one_is_told_so_that_the_two_differ() -> None:
+    far = [
+        files_of(_model("far", "", "remote", url="http://localhost:80/v1", remote_model=name)) for name in ("a", "b")
+    ]
+    with pytest.raises(
+        InputRefusedError, match="as http://localhost:80/v1 a, and that is http://localhost:80/v1 b now"
+    ):
+        refuse_others({"far": far[0]}, {"far": far[1]}, "run x", "")
+    both = [files_of(BIG, _model("ada", digest, "adapter")) for digest in "cd"]
+    told = r"as b{12}\+c{12}, and that is b{12}\+d{12} now"
+    with pytest.raises(InputRefusedError, match=told):
+        refuse_others({"ada": both[0]}, {"ada": both[1]}, "run x", "")
 
 
 def test_a_batch_goes_on_with_the_model_that_its_alias_stood_for(tmp_path: Path) -> None:
@@ -81,7 +96,8 @@ def test_an_evaluation_does_not_mix_answers_of_two_files_under_one_name(
     metrics = [make_metric({"type": "judge", "model": "strict", "rubric": "Short?"})]
 
     def begin(cases: str = "x", *, answered: bool = True) -> None:
-        hold_to_beginning(store, run, SimpleNamespace(sha256=cases * 64), metrics, None, answered=answered)  # type: ignore[arg-type]
+        of: Any = (store, run, SimpleNamespace(sha256=cases * 64), metrics, None, PromptRetrieval(store.catalog))
+        hold_to_beginning(*of, answered=answered)
 
     begin(answered=False)
     begin()

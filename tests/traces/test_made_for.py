@@ -40,6 +40,8 @@ def test_the_list_has_the_version_or_the_work_of_each_request(catalog: Catalog, 
     assert _listed(catalog, event_log, order="prompt") == [*shown[::-1], ""]
     assert _listed(catalog, event_log, "work:small-1") == ["chain/desk@1", "evaluation small-1", "triage@3"]
     assert _listed(catalog, event_log, "work:batch") == ["batch job_1"]
+    assert _listed(catalog, event_log, "work:triage") == _listed(catalog, event_log, "work:triage@3") == ["triage@3"]
+    assert _listed(catalog, event_log, "work:triage@2") == _listed(catalog, event_log, "work:tri") == []
     # What was asked for an evaluation is no traffic of its prompt.
     assert _listed(catalog, event_log, "prompt:triage") == []
     assert [client_words(one) for one in clients[1:]] == [

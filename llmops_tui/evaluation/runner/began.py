@@ -10,6 +10,7 @@ from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.metrics.base import Metric
 from llmops_tui.evaluation.metrics.model_graded import AskingMetric
 from llmops_tui.models.answering_files import files_of, refuse_others
+from llmops_tui.retrieval.held_versions import hold_versions
 from llmops_tui.workspace.files import write_atomic
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun
     from llmops_tui.evaluation.runner.chained import ChainAnswers
     from llmops_tui.evaluation.store import EvaluationStore
+    from llmops_tui.retrieval.in_prompts import PromptRetrieval
 
 NOTE = "began.json"
 
@@ -27,15 +29,18 @@ def hold_to_beginning(
     cases: CaseSet,
     metrics: Iterable[Metric],
     chained: ChainAnswers | None,
+    retrieval: PromptRetrieval,
     *,
     answered: bool,
 ) -> None:
     """Note what decides the answers and their scores; where some are there already, refuse to mix them with others.
 
-    A run of an earlier version has no note, and is held to what there is from here on.
+    Prompts go on searching the versions of indexes that they began with. A run of an earlier version has no note, and is
+    held to what there is from here on.
 
     Raises:
-        InputRefusedError: ``model_changed``: a model, a judge, a prompt of a chain or the cases are others than when it began.
+        InputRefusedError: ``model_changed``: a model, a judge, a prompt of a chain or the cases are others than when it began,
+            or a version of an index is.
     """
     suite = store.suite(run.suite_ref).suite
     prompts = (
@@ -51,8 +56,9 @@ def hold_to_beginning(
         **(chained.parts() if chained is not None else {}),
         "the cases": cases.sha256,
     }
-    note = run.folder / NOTE
+    note, work, anew = run.folder / NOTE, f"run {run.name}", f"llmops eval run {run.suite} starts anew."
     if answered and note.exists():
-        refuse_others(json.loads(note.read_text()), now, f"run {run.name}", f"llmops eval run {run.suite} starts anew.")
-        return
-    write_atomic(note, json.dumps(now))
+        refuse_others(json.loads(note.read_text()), now, work, anew)
+    else:
+        write_atomic(note, json.dumps(now))
+    hold_versions(retrieval, store.catalog, run.folder, work, anew, goes_on=answered)

@@ -159,7 +159,7 @@ class _Runner:
             self._context.report(self._share(0), "reading cases")
             limit = self._entry.asked.limit
             cases = await asyncio.to_thread(build_cases, self._suite, self._store.datasets, limit)
-            of = (self._store, self._entry, cases, self._metrics, self._asked_chain)
+            of = (self._store, self._entry, cases, self._metrics, self._asked_chain, self._retrieval)
             await asyncio.to_thread(hold_to_beginning, *of, answered=bool(log.done))
             rendered = await self._rendered(cases)
             await self._ask_all(cases, rendered, asker, log)

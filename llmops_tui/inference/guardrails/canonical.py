@@ -16,6 +16,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from llmops_tui.inference.guardrails.coded import CodedText
+
 # Letters of other scripts that read as Latin ones. Of Unicode's confusables (UTS 39), those with a whole letter's likeness.
 _LOOK_ALIKES = {
     look: letter
@@ -57,14 +59,10 @@ _BEGUN = re.compile(r"(?:\\u[dD][89abAB][0-9a-fA-F]{2})?\\(?:u[0-9a-fA-F]{0,3})?
 _PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _LONGEST_ESCAPE = 12
 _LETTER = r"[^\W\d_]"
-CODED = re.compile(
-    r"(?P<entity>&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)|(?P<percent>(?:%[0-9a-fA-F]{2})+)"
-)
-"""Entities of HTML, and what addresses write by percent signs."""
 APART = re.compile(rf"(?<![^\W_]){_LETTER}(?P<sign>[\W_]{{1,3}}){_LETTER}(?:(?P=sign){_LETTER}){{2,}}(?![^\W_])")
 """Four letters or more, one by one with the same signs between them."""
-# So long is what shows either of them, at most.
-_LONGEST_SIGN = 40
+# So much of the end shows that letters before it stand apart.
+_LONGEST_APART = 40
 _JOINED = re.compile(r"[+/_-]")
 MOST_ENCODED = 4096
 """So much of a run is decoded: what comes behind is not looked at as encoded text."""
@@ -100,7 +98,11 @@ def _plain(character: str) -> str:
 
 @dataclass
 class CanonicalText:
-    """A text that grows, and its form; ``at`` and ``to`` are where in the text each character of the form comes from."""
+    """A text that grows, and its form; ``at`` and ``to`` are where in the text each character of the form comes from.
+
+    ``decoded`` is the form as far as it is decided with entities and percent signs undone, ``decoded_at`` and ``decoded_to``
+    its places; letters that stand apart stand apart in it.
+    """
 
     raw: str = ""
     form: str = ""
@@ -108,8 +110,12 @@ class CanonicalText:
     to: list[int] = field(default_factory=list)
     # How much of the text has its form: the end may be half of an escape.
     formed: int = 0
-    # Where the last disguise ends that was seen in it, such as an entity.
-    disguise: int = -1
+    decoded: str = ""
+    decoded_at: list[int] = field(default_factory=list)
+    decoded_to: list[int] = field(default_factory=list)
+    coded: CodedText = field(default_factory=CodedText)
+    # Where in the decoded form letters end that were the last to stand apart.
+    apart: int = -1
 
     @classmethod
     def of(cls, text: str) -> CanonicalText:
@@ -121,32 +127,31 @@ class CanonicalText:
 
     def add(self, more: str) -> None:
         """Go on with it."""
-        # A run of signs that has begun before is found by its end.
-        begin = max(0, len(self.raw) - _LONGEST_SIGN)
         self.raw += more
-        for found in (CODED, APART) if "&" in self.raw[begin:] or "%" in self.raw[begin:] else (APART,):
-            for match in found.finditer(self.raw, begin):
-                self.disguise = max(self.disguise, match.end())
         begun = _BEGUN.search(self.raw, max(self.formed, len(self.raw) - _LONGEST_ESCAPE))
         self._form(begun.start() if begun is not None else len(self.raw))
 
     def end(self) -> None:
         """Nothing follows: what might have become an escape is none."""
-        self._form(len(self.raw))
+        self._form(len(self.raw), whole=True)
 
-    def _form(self, until: int) -> None:
-        parts: list[str] = []
-        for character, place, after in _characters(self.raw, self.formed, until):
-            if said := canonical_character(character):
-                parts.append(said)
-                self.at += [place] * len(said)
-                self.to += [after] * len(said)
+    def _form(self, until: int, *, whole: bool = False) -> None:
+        # What is not seen hides neither an entity nor a letter.
+        seen = [one for one in _characters(self.raw, self.formed, until) if canonical_character(one[0])]
         self.formed = max(self.formed, until)
-        self.form += "".join(parts)
-
-    def is_disguised(self, begin: int) -> bool:
-        """Whether something from a place on may read otherwise than it is written; see :mod:`.disguises`."""
-        return self.disguise > begin
+        text, at, to = "".join(one for one, _, _ in seen), [one for _, one, _ in seen], [one for _, _, one in seen]
+        form, form_at, form_to = _formed(text, at, to)
+        self.form += form
+        self.at += form_at
+        self.to += form_to
+        if not self.coded.passes(text):
+            form, form_at, form_to = _formed(*self.coded.add(text, at, to, whole=whole))
+        begin = max(0, len(self.decoded) - _LONGEST_APART)
+        self.decoded += form
+        for match in APART.finditer(self.decoded, begin):
+            self.apart = match.end()
+        self.decoded_at += form_at
+        self.decoded_to += form_to
 
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """Where in the text a part of the form stands, with what is hidden in it."""
@@ -155,6 +160,19 @@ class CanonicalText:
     def form_place(self, raw: int) -> int:
         """How much of the form comes from before a place in the text."""
         return bisect.bisect_left(self.at, raw)
+
+
+def _formed(text: str, at: list[int], to: list[int]) -> tuple[str, list[int], list[int]]:
+    """The form of a text, with the places of its characters."""
+    parts = [canonical_character(one) for one in text]
+    if all(len(one) == 1 for one in parts):
+        return "".join(parts), at, to
+    lengths = [len(one) for one in parts]
+    return (
+        "".join(parts),
+        [one for one, length in zip(at, lengths, strict=True) for _ in range(length)],
+        [one for one, length in zip(to, lengths, strict=True) for _ in range(length)],
+    )
 
 
 def _characters(raw: str, place: int, until: int) -> Iterator[tuple[str, int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import json
 import re
 import string
@@ -18,7 +17,7 @@ from llmops_tui.inference.guardrails.canonical import (
     decoded,
     encoded_runs,
 )
-from llmops_tui.inference.guardrails.disguises import LONGEST, NOT_YET_TOGETHER, Undone, begun, is_disguised
+from llmops_tui.inference.guardrails.disguises import Undone, decided, is_disguised, undone_near
 from llmops_tui.inference.guardrails.guard_file import JsonSchema, Length, Patterns, Personal, Words
 from llmops_tui.inference.guardrails.patterns import BoundedPattern, bounded_pattern
 from llmops_tui.privacy.detection import find_personal
@@ -76,7 +75,6 @@ class PatternPlaces:
         self._form = form
         self._reach_raw = max((one.reach for one in raw), default=0)
         self._reach_form = max((one.reach for one in form), default=0)
-        self._reach_undone = LONGEST * self._reach_form
         self._mark = mark(re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "REMOVED", "")
 
     @classmethod
@@ -95,7 +93,7 @@ class PatternPlaces:
         bound = len(text.raw) - self._reach_raw
         if self._reach_form:
             place = len(text.form) - self._reach_form
-            bound = min(bound, text.formed, text.at[place] if place >= 0 else 0, self._undone_boundary(text))
+            bound = min(bound, text.formed, text.at[place] if place >= 0 else 0, decided(text, self._reach_form))
         tail = text.raw[-MOST_ENCODED - 1 :]
         run = len(tail) - len(tail.rstrip(_RUN))
         if run <= MOST_ENCODED:
@@ -114,24 +112,12 @@ class PatternPlaces:
         scan.raw, scan.form = max(scan.raw, bound), max(scan.form, form_bound)
         return found
 
-    def _undone_boundary(self, text: CanonicalText) -> int:
-        """Up to where a text that goes on is decided with its disguises undone."""
-        raw, end = text.raw, begun(text.raw)
-        start = max(0, end - self._reach_undone)
-        if not text.is_disguised(start):
-            return max(0, end - self._reach_form) if end < len(raw) else end
-        view = Undone.of(raw[start:])
-        place = bisect.bisect_left(view.at, end - start) - self._reach_form - NOT_YET_TOGETHER
-        return start + view.at[place] if place >= 0 else start
-
     def _undone(self, text: CanonicalText, scan: Scan, bound: int) -> list[Place]:
         """What the patterns of the form find where disguises are undone, and begins before the boundary."""
-        start = max(0, scan.undone - self._reach_undone)
         found = []
-        if self._form and text.is_disguised(start):
-            view = Undone.of(text.raw[start:])
-            for begin, end in _matches(self._form, view.form, 0, len(view.form)):
-                place, after = (start + one for one in view.raw_span(begin, end))
+        if self._form and (view := undone_near(text, scan.undone, self._reach_form)) is not None:
+            for span in _matches(self._form, view.form, 0, len(view.form)):
+                place, after = view.raw_span(*span)
                 if scan.undone <= place < bound and after > scan.given:
                     found.append(Place(place, after, self._mark))
         scan.undone = max(scan.undone, bound)

@@ -7,30 +7,26 @@ signs between them (``i.g.n.o.r.e``). Every place has its place in the text.
 
 from __future__ import annotations
 
-import html
+import bisect
 import re
 from dataclasses import dataclass
-from html.entities import html5
 
-from llmops_tui.inference.guardrails.canonical import APART, CODED, canonical_character, characters_of, shown_character
+from llmops_tui.inference.guardrails.canonical import APART, CanonicalText, characters_of, shown_character
+from llmops_tui.inference.guardrails.coded import CODED, CodedText
 
-_ROUNDS = 2
 _LETTER = r"[^\W\d_]"
-# What may be one of these when the text goes on: the end of it, of at most so many characters.
-_BEGUN = re.compile(
-    rf"&(?:#?[0-9A-Za-z]{{0,33}})?\Z|(?:%[0-9a-fA-F]{{2}})*%[0-9a-fA-F]?\Z|(?:%[0-9a-fA-F]{{2}})+\Z"
-    rf"|(?<![^\W_])(?:{_LETTER}[\W_]{{1,3}}){{1,3}}{_LETTER}?\Z"
-)
-_LONGEST_BEGUN = 48
-LONGEST = 16
-"""So many characters of a text stand for one at most, but for what is not seen."""
-NOT_YET_TOGETHER = 12
+# Letters at the end that may stand apart when the text goes on, of at most so many characters.
+_BEGUN = re.compile(rf"(?<![^\W_])(?:{_LETTER}[\W_]{{1,3}}){{1,3}}{_LETTER}?\Z")
+_LONGEST_BEGUN = 16
+_APART = 4
+"""So many characters of a form stand for one letter at most: itself and the signs behind it."""
+_NOT_YET_TOGETHER = 12
 """So long are letters that stand apart and are too few to be put together."""
 
 
 @dataclass(frozen=True)
 class Undone:
-    """A text with its disguises undone; ``at`` and ``to`` are where in the text each character comes from."""
+    """A text, or the end of one, with its disguises undone; ``at`` and ``to`` are where in the text each character comes from."""
 
     form: str
     at: list[int]
@@ -38,22 +34,18 @@ class Undone:
 
     @classmethod
     def of(cls, raw: str) -> Undone:
-        """Its form, as :class:`~llmops_tui.inference.guardrails.canonical.CanonicalText` has that of a text as it is written."""
-        text, at, to = _decoded(raw)
-        parts: list[str] = []
-        begins: list[int] = []
-        ends: list[int] = []
-        for character, begin, end in zip(text, at, to, strict=True):
-            said = canonical_character(character)
-            parts.append(said)
-            begins += [begin] * len(said)
-            ends += [end] * len(said)
-        return cls(*_together("".join(parts), begins, ends))
+        """The form of a whole text."""
+        return cls.since(CanonicalText.of(raw), 0)
+
+    @classmethod
+    def since(cls, text: CanonicalText, place: int) -> Undone:
+        """The form of a text that grows from a place in its decoded form on."""
+        return cls(*_together(text.decoded[place:], text.decoded_at[place:], text.decoded_to[place:]))
 
     @classmethod
     def shown(cls, raw: str) -> Undone:
         """It as it is read, as :class:`~llmops_tui.inference.guardrails.canonical.ShownText`; letters apart stay apart."""
-        text, at, to = _decoded(raw)
+        text, at, to = CodedText().add(*_seen(raw), whole=True)
         parts: list[str] = []
         begins: list[int] = []
         ends: list[int] = []
@@ -71,57 +63,41 @@ class Undone:
 
 def is_disguised(raw: str) -> bool:
     """Whether a text has anything to undo but letters that stand apart."""
-    return ("&" in raw or "%" in raw) and CODED.search(raw) is not None
+    return ("&" in raw or "%" in raw or "\\" in raw) and CODED.search(_seen(raw)[0]) is not None
 
 
-def begun(raw: str) -> int:
-    """From where on the end of a text may be something else when it goes on."""
-    found = _BEGUN.search(raw, max(0, len(raw) - _LONGEST_BEGUN))
-    return len(raw) if found is None else found.start()
+def undone_near(text: CanonicalText, raw: int, reach: int) -> Undone | None:
+    """What begins less than ``reach`` before a place in the text, and all behind it; none where that has nothing to undo."""
+    start = max(0, bisect.bisect_left(text.decoded_at, raw) - _APART * reach - _LONGEST_BEGUN)
+    begin = text.decoded_at[start] if start < len(text.decoded) else len(text.raw)
+    if text.coded.last <= begin and text.apart <= start:
+        return None
+    return Undone.since(text, start)
 
 
-def _decoded(raw: str) -> tuple[str, list[int], list[int]]:
-    found = list(characters_of(raw))
-    text, at, to = "".join(one for one, _, _ in found), [one for _, one, _ in found], [one for _, _, one in found]
-    for _ in range(_ROUNDS):
-        fresh: list[str] = []
-        begins: list[int] = []
-        ends: list[int] = []
-        place = 0
-        for match in CODED.finditer(text):
-            fresh.append(text[place : match.start()])
-            begins += at[place : match.start()]
-            ends += to[place : match.start()]
-            place = match.end()
-            for said, begin, end in _meant(match):
-                fresh.append(said)
-                begins += [at[begin]] * len(said)
-                ends += [to[end - 1]] * len(said)
-        if not place:
-            break
-        text, at, to = "".join((*fresh, text[place:])), begins + at[place:], ends + to[place:]
-    return text, at, to
+def decided(text: CanonicalText, reach: int) -> int:
+    """Up to where a text that goes on is decided with its disguises undone, for what reaches over so many characters."""
+    form = text.decoded
+    bound = len(text.raw) if text.coded.begun is None else text.coded.begun
+    found = _BEGUN.search(form, max(0, len(form) - _LONGEST_BEGUN))
+    end = len(form) if found is None else found.start()
+    start = max(0, end - _APART * (reach + _NOT_YET_TOGETHER))
+    if text.apart > start:
+        view = Undone.since(text, start)
+        last = text.decoded_at[end] if end < len(form) else len(text.raw)
+        place = bisect.bisect_left(view.at, last) - reach - _NOT_YET_TOGETHER
+        return min(bound, view.at[place] if place >= 0 else text.decoded_at[start])
+    if found is None and text.coded.begun is None and text.coded.last <= (text.decoded_at[start] if form else 0):
+        # As it is written, which is looked at for itself.
+        return bound
+    place = end - reach
+    return min(bound, text.decoded_at[place] if place >= 0 and form else 0)
 
 
-def _meant(match: re.Match[str]) -> list[tuple[str, int, int]]:
-    """What stands for what in a match: the characters, and where each of them is written."""
-    start, end = match.span()
-    as_written = [(one, start + n, start + n + 1) for n, one in enumerate(match[0])]
-    if match["entity"]:
-        name = match[0][1:]
-        # Of a name that is none, its beginning may be one.
-        said = html.unescape(match[0]) if name.startswith("#") else html5.get(name, "")
-        return [(said, start, end)] if said else as_written
-    try:
-        text = bytes.fromhex(match[0].replace("%", "")).decode()
-    except UnicodeDecodeError:
-        return as_written
-    found: list[tuple[str, int, int]] = []
-    for one in text:
-        after = start + 3 * len(one.encode())
-        found.append((one, start, after))
-        start = after
-    return found
+def _seen(raw: str) -> tuple[str, list[int], list[int]]:
+    """The characters of a text that are seen, with where each begins and ends."""
+    found = [one for one in characters_of(raw) if shown_character(one[0])]
+    return "".join(one for one, _, _ in found), [one for _, one, _ in found], [one for _, _, one in found]
 
 
 def _together(form: str, at: list[int], to: list[int]) -> tuple[str, list[int], list[int]]:
