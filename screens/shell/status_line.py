@@ -104,7 +104,7 @@ class StatusLine(Horizontal):
         """Say at the end of the line what has no place on the terminal, in the first of these ways that fits."""
         if tuple(marks) != self._marks:
             self._marks = tuple(marks)
-            self._show_mark()
+            self.show(self._status)
 
     def _show_mark(self) -> None:
         shown = [part.shown for part in self.children if isinstance(part, StatusPart)]
@@ -117,9 +117,11 @@ class StatusLine(Horizontal):
     def show(self, status: Status) -> None:
         """Show a new status: as much of it as fits, what can be looked up elsewhere going first."""
         self._status = status
+        # That panes are hidden is told nowhere else; what the parts say more of stands on their screens.
+        mark = min((mark.cell_length for mark in self._marks if mark.plain), default=-_GAP) + _GAP
         for leanness in range(_LEANEST + 1):
             parts = self._parts(status, leanness)
-            if sum(part.cell_length + _GAP for part in parts.values() if part.plain) <= self.size.width:
+            if sum(part.cell_length + _GAP for part in parts.values() if part.plain) + mark <= self.size.width:
                 break
         for part in self.children:
             if isinstance(part, StatusPart):
