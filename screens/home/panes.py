@@ -94,6 +94,7 @@ class DayPane(WayPane):
         self._courses = courses
         self.set_title("Last 24 hours", "requests an hour, median time of a whole answer")
         lines = self.query_one(LineList)
+        lines.placeholder = rendering.NO_DAY
         set_unused(self, unused=not rendering.is_day_drawn(courses))
         if lines.size.area:
             utf8 = self.shell.profile.utf8

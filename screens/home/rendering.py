@@ -30,7 +30,7 @@ NO_JOBS, READING = "No jobs yet.", "Reading …"
 # Hours of which a chart says more than a figure does.
 _HOURS_DRAWN = 2
 HELP_DAY = "Requests of each of the last 24 hours, and the median time of whole answers. enter opens the monitor."
-NO_RECENT = "No requests yet."
+NO_RECENT, NO_DAY = "No requests yet.", "No answers in the last 24 hours."
 TILES = (
     ("data", "Data", "d", "datasets"), ("prompts", "Prompts", "p", "playground"), ("training", "Training", "t", "training"),
     ("evaluation", "Evaluation", "e", "evaluation"), ("models", "Models", "m", "models"), ("serving", "Serving", "s", "monitor"),

@@ -163,7 +163,9 @@ class HomeScreen(LiveScreen):
     def reveal(self, panel: Panel) -> None:
         """Unfold what a low terminal has no room for."""
         self.set_class(panel.id in {"home-recent", "home-jobs", "home-day"}, "-below")
-        self.set_class(panel.id == "home-day" and not self.has_class("-high"), "-day")
+        # One that takes no room of its own takes that of the jobs while it is looked at.
+        folded = not self.has_class("-high") or panel.has_class(UNUSED)
+        self.set_class(panel.id == "home-day" and folded, "-day")
 
     # ── actions ──
 

@@ -73,12 +73,13 @@ class StatusPart(Static):
         return self._shown or Content("")
 
     def show(self, content: Content) -> None:
-        """Draw only where something changed."""
-        if content != self._shown:
-            same_width = self._shown is not None and self._shown.cell_length == content.cell_length
+        """Draw only where something changed, in as many cells as it has."""
+        # Asked of the layout and not of what was shown before: whatever the layout missed is put right the next time.
+        fits = self.content_size.width == (content.cell_length if content.plain else 0)
+        if content != self._shown or not fits:
             self._shown = content
             self.display = bool(content.plain)
-            self.update(content, layout=not same_width)
+            self.update(content, layout=not fits)
 
     def on_click(self) -> None:
         """Go there."""
