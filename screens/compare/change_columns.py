@@ -9,6 +9,7 @@ from dataclasses import replace
 from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, check_count, read_sweep, swept, with_version
 from screens.compare.mark_dialog import MarkDialog
 from screens.compare.state import CompareState
+from screens.playground.change_words import Changes
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
@@ -44,12 +45,18 @@ async def _ask_model(shell: Shell, state: CompareState, title: str, near: Column
     return await shell.ask(ChoiceDialog(title, choices, empty))
 
 
-async def choose_versions(shell: Shell, near: Column) -> Columns | None:
-    """Columns of versions of the prompt that are marked, in place of those there are of this prompt."""
+async def choose_versions(shell: Shell, state: CompareState, near: Column) -> Columns | None:
+    """Columns of versions of the prompt that are marked, in place of those there are; several that are columns begin marked."""
     versions = await asyncio.to_thread(shell.services.prompts.versions, near.prompt)
     by_ref = {version.ref: version for version in versions}
-    choices = [Choice(v.ref, v.ref, " ".join([*v.labels, v.note])) for v in versions]
-    chosen = await shell.ask(MarkDialog(f"Versions of {near.prompt} as columns", choices, MOST_COLUMNS))
+    numbered, changes = {version.number: version for version in versions}, Changes()
+    choices = [
+        Choice(v.ref, v.ref, " ".join(filter(None, [*v.labels, v.note or changes.of(v, numbered)]))) for v in versions
+    ]
+    here = {column.ref for column in state.columns if column.version is not None}
+    # One alone is what is looked at, and no choice that was made.
+    marked = here if len(here) > 1 else ()
+    chosen = await shell.ask(MarkDialog(f"Versions of {near.prompt} as columns", choices, MOST_COLUMNS, marked))
     if not chosen:
         return None
     return tuple(with_version(near, by_ref[ref]) for ref in chosen)

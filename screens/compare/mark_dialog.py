@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -25,7 +25,7 @@ _MOST_LABEL = 40
 
 
 class MarkDialog(Modal[list[str] | None]):
-    """Gives the values that are marked, in the order of the list; escape gives none."""
+    """Gives the values that are marked, in the order of the list; escape gives none. Those ``marked`` already begin so."""
 
     CSS_PATH = "../dialog.tcss"
     BINDINGS = [  # noqa: RUF012  declared so by Textual
@@ -34,12 +34,12 @@ class MarkDialog(Modal[list[str] | None]):
         Binding("enter,f5", "take", "Take", priority=True),
     ]
 
-    def __init__(self, title: str, choices: Sequence[Choice], most: int) -> None:
+    def __init__(self, title: str, choices: Sequence[Choice], most: int, marked: Collection[str] = ()) -> None:
         super().__init__()
         self._title = title
         self._choices = list(choices)
         self._most = most
-        self._marked: set[int] = set()
+        self._marked = {n for n, choice in enumerate(self._choices) if choice.value in marked}
 
     def compose(self) -> ComposeResult:
         """The title, the list, the keys."""
@@ -72,7 +72,7 @@ class MarkDialog(Modal[list[str] | None]):
     def _tell(self) -> None:
         told = Content.assemble(
             ("space", "$accent"), " mark   ", ("enter", "$accent"), " take   ", ("esc", "$accent"), " leave   ",
-            (f"{len(self._marked)} of {self._most}", "$muted"),
+            (f"{len(self._marked)} marked, at most {self._most}", "$muted"),
         )  # fmt: skip
         self.query_one("#mark-keys", Static).update(told)
 

@@ -142,7 +142,7 @@ class CompareScreen(BaseScreen):
         """Versions of the prompt as columns."""
         from screens.compare.change_columns import choose_versions
 
-        self._change(lambda column: choose_versions(self.shell, column))
+        self._change(lambda column: choose_versions(self.shell, self.state, column))
 
     def action_sweep(self) -> None:
         """Values of a parameter as columns."""

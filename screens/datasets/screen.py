@@ -28,6 +28,7 @@ from screens.datasets.show_rejects import show_rejects
 from screens.datasets.split_version import split_version
 from screens.datasets.synthesise_rows import synthesise_rows
 from screens.datasets.versions_pane import VersionsPane
+from screens.datasets.which_opens import which_opens
 from screens.navigation import DatasetPlace, Destination
 from screens.shell.base import BaseScreen
 
@@ -98,14 +99,12 @@ class DatasetsScreen(BaseScreen):
         if self.has_class("-narrow"):
             self.query_one("#row-table").focus()
 
-    async def refresh_data(self, open_ref: str = "") -> None:
-        """Read the datasets, and open one: the one asked for, the one that is open, or the first."""
+    async def refresh_data(self, open_ref: str = "", *, leaves: bool = False) -> None:
+        """Read the datasets, and open one: the one asked for, the one that is open, or the first; ``leaves`` what is archived."""
         self.logs = await asyncio.to_thread(lambda: self.services.datasets.logs())
+        archived = {} if self.shows_archived else await asyncio.to_thread(lambda: self.services.archive.by_kind())
         await self._record.find_model()
-        known = {v.ref: v for log in self.logs.values() for v in log}
-        wanted = known.get(open_ref) or (known.get(self.version.ref) if self.version is not None else None)
-        if wanted is None and self.logs:
-            wanted = next(iter(self.logs.values()))[0]
+        wanted = which_opens(self.logs, open_ref, self.version, archived.get("dataset", frozenset()), leaves=leaves)
         self._list_datasets(wanted)
         if wanted is not None and self.version is not None and wanted.id == self.version.id:
             self.version = wanted  # its tags may be others
@@ -155,8 +154,9 @@ class DatasetsScreen(BaseScreen):
     def _datasets_changed(self, event: DatasetListPane.Changed) -> None:
         self.act("load", self._open_named, event.opens)
 
-    async def _open_named(self, name: str) -> None:
-        await self.refresh_data((await asyncio.to_thread(self.services.datasets.get, name)).ref if name else "")
+    async def _open_named(self, name: str, *, leaves: bool = False) -> None:
+        version = await asyncio.to_thread(self.services.datasets.get, name) if name else None
+        await self.refresh_data(version.ref if version is not None else "", leaves=leaves)
 
     @on(VersionsPane.Changed)
     def _changed(self) -> None:
@@ -219,8 +219,8 @@ class DatasetsScreen(BaseScreen):
             self.ask_by("rejects", show_rejects, self.shell, version, self.logs[version.dataset])
 
     async def undone(self, act: Act) -> None:
-        """Show the version that is the newest now."""
-        await self._open_named({"rows": act.subject, "dataset": act.called}.get(act.kind, ""))
+        """Show the version that is the newest now, or what is first in the list where its dataset is archived by that."""
+        await self._open_named({"rows": act.subject, "dataset": act.called}.get(act.kind, ""), leaves=True)
 
     def action_delete(self) -> None:
         """Delete the datasets of the list where it has the focus, else versions."""

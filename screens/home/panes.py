@@ -22,6 +22,7 @@ from screens.navigation import (
     TraceFilterPlace,
     TracePlace,
 )
+from screens.shell.hidden_panes import set_unused
 from screens.shell.pane import Pane
 from screens.widgets.line_list import LineList, without_least
 
@@ -93,7 +94,8 @@ class DayPane(WayPane):
         self._courses = courses
         self.set_title("Last 24 hours", "requests an hour, median time of a whole answer")
         lines = self.query_one(LineList)
-        self.set_class(not rendering.is_day_drawn(courses), "-unused")
+        lines.placeholder = rendering.NO_DAY
+        set_unused(self, unused=not rendering.is_day_drawn(courses))
         if lines.size.area:
             utf8 = self.shell.profile.utf8
             lines.show_lines(list_rendering.day_lines(courses, lines.size.width, lines.size.height, utf8=utf8))

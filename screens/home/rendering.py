@@ -30,7 +30,7 @@ NO_JOBS, READING = "No jobs yet.", "Reading …"
 # Hours of which a chart says more than a figure does.
 _HOURS_DRAWN = 2
 HELP_DAY = "Requests of each of the last 24 hours, and the median time of whole answers. enter opens the monitor."
-NO_RECENT = "No requests yet."
+NO_RECENT, NO_DAY = "No requests yet.", "No answers in the last 24 hours."
 TILES = (
     ("data", "Data", "d", "datasets"), ("prompts", "Prompts", "p", "playground"), ("training", "Training", "t", "training"),
     ("evaluation", "Evaluation", "e", "evaluation"), ("models", "Models", "m", "models"), ("serving", "Serving", "s", "monitor"),
@@ -193,6 +193,7 @@ def _models(seen: Overview, moment: Moment | None) -> Tile:
     loaded = [engine.model for engine in moment.engines if engine.state != "dead"] if moment is not None else []
     # What is in use is looked for first.
     (name, kind, size, _), *others = sorted(seen.models, key=lambda model: model[0] not in loaded)
+    told = ("  loaded", "good")
     unverified = sum(1 for _, k, _, verified in seen.models if not verified and k != "remote")
     return Tile(
         [
@@ -202,20 +203,30 @@ def _models(seen: Overview, moment: Moment | None) -> Tile:
         ],
         [
             (safe_line(name), "accent"),
-            ("  loaded", "good") if name in loaded else ("  newest", "muted"),
+            told if name in loaded else ("  newest", "muted"),
             (f"  {size_text(size)}", "plain"),
             (f" {kind}", "muted"),
         ],
         [],
-        [[(safe_line(n), "muted"), (f"  {size_text(b)}", "plain"), (f" {k}", "muted")] for n, k, b, _ in others],
+        [
+            [
+                (safe_line(n), "muted"),
+                *([told] if n in loaded else []),
+                (f"  {size_text(b)}", "plain"),
+                (f" {k}", "muted"),
+            ]
+            for n, k, b, _ in others
+        ],
     )
 
 
 def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
     state: Line = [("nothing is loaded", "muted")]
-    for engine in moment.engines[:1] if moment is not None else ():
+    engines = moment.engines if moment is not None else ()
+    for engine in engines[:1]:
         where = f"  :{engine.address.rpartition(':')[2]}" if engine.address else "  loaded"
         state = [(safe_line(engine.model), "accent"), (where, "muted") if engine.up else (f"  {engine.state}", "bad")]
+        state += [(f"  +{len(engines) - 1} more", "plain")] if len(engines) > 1 else []
     slow = _slow(moment, courses)
     failed = (f"  {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
     return Tile(

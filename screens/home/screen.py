@@ -20,6 +20,7 @@ from screens.actions import bindings_of
 from screens.home import rendering
 from screens.home.panes import DayPane, RecentPane, RunningPane, StepsPane, TilePane, WayPane
 from screens.navigation import TraceFilterPlace
+from screens.shell.hidden_panes import UNUSED
 from screens.shell.live_screen import LiveScreen
 from screens.widgets.panel import Panel
 
@@ -113,7 +114,7 @@ class HomeScreen(LiveScreen):
         self.query_one(StepsPane).show(next_steps(self._seen, moment))
         self.query_one(RecentPane).tell_since(self._courses.since, self._since)
         self.query_one(DayPane).show(self._courses)
-        alone = not self.has_class("-high") or self.query_one(DayPane).has_class("-unused")
+        alone = not self.has_class("-high") or self.query_one(DayPane).has_class(UNUSED)
         self.query_one(RunningPane).show(self._jobs, self._since, alone=alone)
 
     def _stamp_now(self) -> object:
@@ -162,7 +163,9 @@ class HomeScreen(LiveScreen):
     def reveal(self, panel: Panel) -> None:
         """Unfold what a low terminal has no room for."""
         self.set_class(panel.id in {"home-recent", "home-jobs", "home-day"}, "-below")
-        self.set_class(panel.id == "home-day" and not self.has_class("-high"), "-day")
+        # One that takes no room of its own takes that of the jobs while it is looked at.
+        folded = not self.has_class("-high") or panel.has_class(UNUSED)
+        self.set_class(panel.id == "home-day" and folded, "-day")
 
     # ── actions ──
 

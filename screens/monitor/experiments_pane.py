@@ -16,6 +16,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.monitor import rendering
 from screens.monitor.begin_experiment import begin_experiment, stop_experiment
+from screens.shell.hidden_panes import set_unused
 from screens.shell.pane import Pane
 from screens.widgets.chart import LineChart, Series
 from screens.widgets.line_list import LineList
@@ -64,6 +65,7 @@ class ExperimentsPane(Pane):
         self.records = await asyncio.to_thread(self._records)
         lines = self.query_one("#experiment-lines", LineList)
         lines.show_lines([rendering.experiment(one) for one in self.records])
+        set_unused(self, unused=not self.records)
         running = sum(one["state"] == "running" for one in self.records)
         self.set_title("Experiments", f"{running} running" if self.records else "")
         chosen = self.chosen

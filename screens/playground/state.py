@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmops_tui.prompts.drafts import Draft, Session
@@ -194,8 +194,7 @@ class PlaygroundState:
         return Session(self.prompt, self.model_name, self.parameters)
 
     def add(self, version: PromptVersion) -> None:
-        """Go on from a version that has the draft's text; it may have been made just now."""
-        self.draft = replace(self.draft, base=version.number)
+        """List a version that may have been made just now; the editors go on from it, and keep that with the draft."""
         if version.prompt == self.name and all(known.number != version.number for known in self.versions):
             self.versions.insert(0, version)
 

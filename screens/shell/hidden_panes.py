@@ -15,12 +15,21 @@ from screens.actions import ACTIONS
 from screens.keymap import keys_of
 from screens.widgets.panel import Panel
 
+UNUSED = "-unused"
+"""The class of a pane that has nothing to show now."""
 _BY_ID = {action.id: action for action in ACTIONS if action.id in {"app.jump", "app.maximise"}}
 
 
 def hidden_panes(body: DOMNode) -> list[Panel]:
-    """The panes of a screen that take no cell of the terminal, as jump mode knows them."""
-    return [panel for panel in body.query(Panel) if not panel.region.area]
+    """The panes of a screen that have something to show, and take no cell of the terminal."""
+    return [panel for panel in body.query(Panel) if not (panel.region.area or panel.has_class(UNUSED))]
+
+
+def set_unused(panel: Panel, *, unused: bool) -> None:
+    """Say whether a pane has nothing to show now: it is not missed then."""
+    if panel.has_class(UNUSED) != unused:
+        panel.set_class(unused, UNUSED)
+        panel.refresh(layout=True)  # what is hidden is told with each layout
 
 
 def marks_of(panels: Iterable[Panel], key: str) -> Iterator[Content]:

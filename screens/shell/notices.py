@@ -44,3 +44,8 @@ def was_read(notification: Notification) -> bool:
         and notification.severity == "information"
         and notification.seen_for >= READ_SECONDS
     )
+
+
+def is_news(notification: Notification) -> bool:
+    """Whether it tells of something that went well, in a line of its own: what is undone makes it false."""
+    return notification.severity == "information" and not notification.title

@@ -30,9 +30,10 @@ from screens.widgets.line_list import Line, LineList
 from screens.widgets.modal import Modal
 
 _MOST = 200
+# The most that kinds and names take; fewer where those that are found are shorter.
 _KIND, _NAME = 15, 24
 # Cells of the keys, which stand in two columns; what is longer is told by help.
-_KEYS, _FIRST_KEY = 14, 7
+_KEYS, _FIRST_KEY = 16, 9
 # In fewer cells than these names are narrower, and one key is enough.
 _NARROW, _NARROW_NAME = 80, 16
 _OWN = frozenset(theme.name for theme in THEMES)
@@ -87,6 +88,8 @@ class Palette(Modal[Entry | None]):
         self._texts: list[Entry] = []
         self._recent: list[str] = []
         self._shown: list[Entry] = []
+        # Cells of the longest kind and the longest name that are shown.
+        self._longest = (0, 0)
 
     def compose(self) -> ComposeResult:
         """The field and the list."""
@@ -157,6 +160,8 @@ class Palette(Modal[Entry | None]):
             found += [entry for entry in self._actions if entry.kind == "do" and entry not in found]
         # What has the words somewhere in its text comes behind what has them in its name.
         self._shown = [*found, *self._texts]
+        kinds = max((len(entry.kind) for entry in self._shown), default=0)
+        self._longest = kinds, max((len(entry.title) for entry in found if entry.kind not in _TEXTS), default=0)
         shown = self.query_one(LineList)
         shown.placeholder = "Nothing is found. % in front finds what is archived, too." if said else ""
         shown.show(len(self._shown), self._line_of)
@@ -167,7 +172,7 @@ class Palette(Modal[Entry | None]):
     def _line_of(self, index: int, width: int) -> Line:
         # Of several of a kind the first alone says which.
         above = self._shown[index - 1].kind if index else ""
-        return _line(self._shown[index], width, again=self._shown[index].kind == above)
+        return _line(self._shown[index], width, self._longest, again=self._shown[index].kind == above)
 
     def action_step(self, step: int) -> None:
         """Move in the list while the field keeps the focus."""
@@ -213,14 +218,15 @@ async def follow(shell: Shell, entry: Entry | None) -> None:
         await done
 
 
-def _line(entry: Entry, width: int, *, again: bool) -> Line:
+def _line(entry: Entry, width: int, longest: tuple[int, int], *, again: bool) -> Line:
     narrow = width < _NARROW
     keys, name = (_FIRST_KEY, _NARROW_NAME) if narrow else (_KEYS, _NAME)
-    room = width - _KIND - keys - 3
+    kind, name = min(_KIND, longest[0] + 2), min(name, longest[1])
+    room = width - kind - keys - 3
     # Names stand below each other; a text has most of the line.
     title = room * 3 // 4 if entry.kind in _TEXTS else min(max(name, len(entry.title)), room * 3 // 5)
     return [
-        (fit("" if again else entry.kind, _KIND), "accent" if entry.kind in {"do", "go"} else "muted"),
+        (fit("" if again else entry.kind, kind), "accent" if entry.kind in {"do", "go"} else "muted"),
         (fit(entry.title, title) + "  ", "plain"),
         (fit(entry.note, max(0, room - title - 1)) + "  ", "muted"),
         (fit(entry.keys.split(maxsplit=1)[0] if narrow and entry.keys else entry.keys, keys), "accent"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import RenderableType
 from textual import events, on
 from textual.app import App
-from textual.notifications import Notify, SeverityLevel
+from textual.notifications import Notification, Notify, SeverityLevel
 from textual.screen import Screen
 from textual.widget import AwaitMount
 from textual.worker import NoActiveWorker, Worker, WorkerState, get_current_worker
@@ -164,10 +164,14 @@ class Shell(App[int]):
     def switch_mode(self, mode: str) -> AwaitMount:
         """As Textual's, but that what was told of the screen one leaves, and was read, does not cover the next; failures stay."""
         if mode != self.current_mode:
-            for notice in list(self._notifications):
-                if was_read(notice):
-                    self._unnotify(notice, refresh=False)
+            self.unsay(was_read)
         return super().switch_mode(mode)
+
+    def unsay(self, gone: Callable[[Notification], bool]) -> None:
+        """Take away the notifications of which this is true."""
+        for notice in list(self._notifications):
+            if gone(notice):
+                self._unnotify(notice, refresh=False)
 
     def report(self, error: LlmopsError) -> None:
         """Show a failure: what happened, and what to do next."""

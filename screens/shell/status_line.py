@@ -73,12 +73,13 @@ class StatusPart(Static):
         return self._shown or Content("")
 
     def show(self, content: Content) -> None:
-        """Draw only where something changed."""
-        if content != self._shown:
-            same_width = self._shown is not None and self._shown.cell_length == content.cell_length
+        """Draw only where something changed, in as many cells as it has."""
+        # Asked of the layout and not of what was shown before: whatever the layout missed is put right the next time.
+        fits = self.content_size.width == (content.cell_length if content.plain else 0)
+        if content != self._shown or not fits:
             self._shown = content
             self.display = bool(content.plain)
-            self.update(content, layout=not same_width)
+            self.update(content, layout=not fits)
 
     def on_click(self) -> None:
         """Go there."""
@@ -104,7 +105,7 @@ class StatusLine(Horizontal):
         """Say at the end of the line what has no place on the terminal, in the first of these ways that fits."""
         if tuple(marks) != self._marks:
             self._marks = tuple(marks)
-            self._show_mark()
+            self.show(self._status)
 
     def _show_mark(self) -> None:
         shown = [part.shown for part in self.children if isinstance(part, StatusPart)]
@@ -117,9 +118,11 @@ class StatusLine(Horizontal):
     def show(self, status: Status) -> None:
         """Show a new status: as much of it as fits, what can be looked up elsewhere going first."""
         self._status = status
+        # That panes are hidden is told nowhere else; what the parts say more of stands on their screens.
+        mark = min((mark.cell_length for mark in self._marks if mark.plain), default=-_GAP) + _GAP
         for leanness in range(_LEANEST + 1):
             parts = self._parts(status, leanness)
-            if sum(part.cell_length + _GAP for part in parts.values() if part.plain) <= self.size.width:
+            if sum(part.cell_length + _GAP for part in parts.values() if part.plain) + mark <= self.size.width:
                 break
         for part in self.children:
             if isinstance(part, StatusPart):

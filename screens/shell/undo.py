@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.errors import LlmopsError
 from screens.shell.base import BaseScreen
 from screens.shell.keymap_again import read_again
+from screens.shell.notices import is_news
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
 
@@ -30,6 +31,8 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
     screen = shell.screen
     elsewhere = isinstance(screen, BaseScreen) and screen.scope != act.screen
     where = f" ({act.screen})" if elsewhere else ""
+    # What was told of the act, or of its undoing, says what is no longer so.
+    shell.unsay(is_news)
     shell.say(
         f"{'Undone' if undo else 'Done again'}{where}: {act.quoted}. {'Z does it again' if undo else 'z undoes it'}."
     )

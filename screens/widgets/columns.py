@@ -110,7 +110,8 @@ def fit_columns(columns: Sequence[Column[Row]], wanted: dict[str, int], room: in
 
     while needed() > room and len(shown) > 1 and (spare := max(shown, key=lambda column: column.rank)).rank:
         shown.remove(spare)
-    widths = {column.name: own(column) for column in shown}
+    # Of texts that are shorter than the least of their column, others have the rest.
+    widths = {c.name: min(own(c), wanted.get(c.name, 0)) if c.share else own(c) for c in shown}
     while (over := needed_of(widths)) > room and max(widths.values()) > 1:
         widest = max(widths, key=lambda name: widths[name])
         widths[widest] -= min(over - room, widths[widest] - 1)

@@ -88,7 +88,7 @@ class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]
         width = self.size.width
         style = self.rich_style
         if not self._lines:
-            notes = wrap_line(self._placeholder, width)
+            notes = [part for line in self._placeholder.split("\n") for part in wrap_line(line, width)]
             text = notes[y] if y < len(notes) else ""
             style += self.get_component_rich_style("stream-view--placeholder", partial=True)
         else:

@@ -22,6 +22,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.compare import rows_screen
 from screens.compare.column_view import ColumnView
+from screens.compare.mark_dialog import MarkDialog
 from screens.compare.over_dataset import column_of_run
 from screens.compare.rows_screen import RowsScreen
 from screens.compare.screen import CompareScreen
@@ -117,6 +118,12 @@ async def test_five_versions_side_by_side_and_blind(
         await settle(pilot)
         heads = [str(view._head.content) for view in screen.query(ColumnView) if view.display]
         assert [head.split()[1] for head in heads] == ["A", "B", "C", "D", "E"]
+        # Whoever chooses again begins with those that are here.
+        await pilot.press("v")
+        await until(pilot, lambda: isinstance(pilot.app.screen, MarkDialog))
+        assert "5 marked, at most 6" in str(pilot.app.screen.query_one("#mark-keys", Static).content)
+        await pilot.press("escape")
+        await settle(pilot)
         wanted = screen.state.order[2]
         await pilot.press("3")
         await settle(pilot)
@@ -152,7 +159,10 @@ async def test_a_comparison_of_one_says_how_it_becomes_one(open_app: OpenApp) ->
     async with open_app(size=(120, 40)) as pilot:
         screen = await begun(pilot)
         await settle(pilot)
-        assert "F7 adds another model" in screen.query(ColumnView).first().stream._placeholder
+        stream = screen.query(ColumnView).first().stream
+        assert "F7 adds another model" in stream._placeholder
+        lines = [stream.render_line(y).text.rstrip() for y in range(stream.size.height)]
+        assert "F5 runs it." in lines
         empty = str(screen.query_one("#compare-empty", Static).content)
         assert all(f"{key} " in empty for key in ("F7", "v", "F6", "F5", "B"))
 

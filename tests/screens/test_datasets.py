@@ -17,6 +17,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets import apply_operation
 from screens.datasets.checks_pane import ChecksPane
+from screens.datasets.dataset_list_pane import DatasetListPane
 from screens.datasets.record_pane import RecordPane
 from screens.datasets.rows_pane import RowsPane
 from screens.datasets.screen import DatasetsScreen
@@ -192,6 +193,14 @@ async def test_an_import_is_looked_at_mapped_and_confirmed(open_app: OpenApp, tm
         await settle(pilot)
         assert screen.version is not None
         assert (screen.version.rows, screen.version.rejected, screen.version.kind) == (30, 1, "messages")
+        # Undone, it is archived: the list has it no more, nor have the other panes.
+        await pilot.press("z")
+        await until(pilot, lambda: screen.version is not None and screen.version.dataset == "triage")
+        await settle(pilot)
+        listed = screen.query_one(DatasetListPane).table
+        assert listed.current is not None
+        assert ([one.dataset for one in listed.shown], listed.current.dataset) == (["triage", "triage-test"], "triage")
+        assert "triage@" in str(screen.query_one("#datasets-rows", Panel).border_title)
 
 
 @pytest.mark.slow

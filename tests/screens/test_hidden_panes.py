@@ -4,10 +4,11 @@ import pytest
 from textual.widgets import Static
 
 from screens.actions import SCREEN_KEYS
-from screens.shell.hidden_panes import hidden_panes
+from screens.shell.hidden_panes import UNUSED, hidden_panes
+from screens.shell.status_line import Status, StatusLine
 from screens.widgets.panel import Panel
 from tests.representatives import representatives
-from tests.screens.conftest import OpenApp, settle
+from tests.screens.conftest import OpenApp, settle, until
 
 
 def mark(app: object) -> str:
@@ -47,3 +48,30 @@ async def test_the_mark_goes_when_the_panes_come(open_app: OpenApp) -> None:
         await pilot.resize_terminal(200, 50)
         await settle(pilot)
         assert mark(pilot.app) == ""
+
+
+@pytest.mark.parametrize(
+    "title", ["", "train 6%", "train triage-qlora-1 66%", "train a-recipe-with-a-longer-name-1 66%"]
+)
+async def test_a_job_at_work_leaves_room_for_the_mark(open_app: OpenApp, title: str) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        await settle(pilot)
+        line = pilot.app.screen.query_one(StatusLine)
+        line.show(Status("llmops-demo", model="support-base", cpu=(100.0,) * 5, jobs=1, job_title=title))
+        await settle(pilot)
+        assert mark(pilot.app).endswith(" f9")
+        assert line.query_one("#status-more").region.width >= len(mark(pilot.app))
+
+
+async def test_what_has_nothing_to_show_is_not_missed(open_app: OpenApp) -> None:
+    async with open_app(size=(200, 50)) as pilot:
+        await pilot.press("f9", "0")
+        await settle(pilot)
+        await until(pilot, lambda: pilot.app.screen.query_one("#home-day").has_class(UNUSED))
+        await settle(pilot)
+        assert not pilot.app.screen.query_one("#home-day").region.area
+        assert mark(pilot.app) == ""
+        # Whoever jumps there sees it all the same.
+        await pilot.press("f9", "h")
+        await settle(pilot)
+        assert pilot.app.screen.query_one("#home-day").region.area

@@ -121,6 +121,12 @@ async def test_changed_text_makes_a_version_by_itself(open_app: OpenApp, sample:
         newest = PromptStore(Catalog(sample)).versions("support")[0]
         assert (newest.number, newest.parent, newest.template) == (3, 2, "{{ question }} Please.")
         assert not playground(pilot).state.dirty
+        # What is written after the prompt was read again, as after a visit to another screen, goes on from that version.
+        playground(pilot).open_prompt("support")
+        await settle(pilot)
+        await write(pilot, " Now.")
+        await run(pilot)
+        assert PromptStore(Catalog(sample)).versions("support")[0].parent == 3
 
 
 @pytest.mark.slow
@@ -429,9 +435,13 @@ async def test_a_label_moves_and_z_takes_it_back(open_app: OpenApp, sample: Work
         await pilot.press("enter")
         await settle(pilot)
         assert store.get("support@production").number == 1
+        assert "production is now support@1" in notices(pilot)
         await pilot.press("z")
         await settle(pilot)
         assert store.get("support@production").number == 2
+        # What was told of it is not so any more.
+        assert "Undone" in notices(pilot)
+        assert "is now support@1" not in notices(pilot)
 
 
 @pytest.mark.slow
@@ -512,6 +522,9 @@ async def test_saving_asks_for_a_note(open_app: OpenApp, sample: Workspace) -> N
         await settle(pilot)
         newest = PromptStore(Catalog(sample)).versions("support")[0]
         assert (newest.number, newest.note) == (3, "why")
+        draft = Drafts(EventLog(sample)).load("support")
+        assert draft is not None
+        assert draft.base == 3
 
 
 async def test_a_new_prompt_starts_empty_and_gets_its_first_version_by_running(open_app: OpenApp) -> None:

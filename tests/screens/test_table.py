@@ -114,6 +114,14 @@ def test_no_cell_is_left_empty_while_a_column_wants_more(room: int) -> None:
     assert widths["most"] <= 6 or all(widths[name] == wanted[name] for name in ("one", "two", "three"))
 
 
+def test_what_names_do_not_need_is_for_what_is_cut() -> None:
+    columns: list[Column[Thing]] = [
+        Column("name", lambda _: "", share=3, least=10), Column("labels", lambda _: "", share=1, least=6),
+    ]  # fmt: skip
+    widths = {column.name: cells for column, cells in fit_columns(columns, {"name": 7, "labels": 12}, 21)}
+    assert widths == {"name": 7, "labels": 12}
+
+
 def test_figures_stand_at_the_right() -> None:
     assert fit("12", 5, right=True) == "   12"
 

@@ -35,6 +35,7 @@ async def test_keys_that_are_taken_back_hold_at_once() -> None:
         services=SimpleNamespace(undo=SimpleNamespace(undo=lambda: act)),
         screen=None,
         say=lambda _text, **_options: None,
+        unsay=lambda _gone: None,
         user_keymap={"home.look": "f5"},
         use_keymap=used.append,
     )
