@@ -49,7 +49,7 @@ COLUMNS: list[Column[Job]] = [
     Column("state", lambda job: (f"{mark_of(job.state.value)} {job.state.value}", tone_of(job.state.value))),
     Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=4, spare=True),
     Column("job", lambda job: safe_line(job.title, 200), share=2, least=16),
-    Column("outcome", _outcome, share=3, least=24, rank=2),
+    Column("outcome", _outcome, share=3, least=16, rank=2),
     Column(
         "began", lambda job: units.moment(job.started_at or job.created_at),
         lambda job: job.started_at or job.created_at, falling=True, rank=5,

@@ -42,21 +42,24 @@ class LogPane(Pane):
         text = await asyncio.to_thread(_tail, path)
         if self._wanted != job.id:
             return  # another job is under the cursor by now
-        head: list[tuple[str, str] | str] = [(safe_line(job.title, 200), "bold"), f"  {job.state.value}"]
+        head: list[tuple[str, str] | str] = [
+            (safe_line(job.title, 200), "bold"),
+            f"  {job.state.value}",
+            (f"  {job.id}", "$muted"),
+        ]
         head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
         facts = facts_of(job)
-        for name, value in facts:
-            head += [(f"\n{safe_line(name)}  ", "$muted"), safe_line(value)]
+        # Beside each other: below them the log has the room.
+        for place, (name, value) in enumerate(facts):
+            head += [("   " if place else "\n", ""), (f"{safe_line(name)}  ", "$muted"), safe_line(value)]
         # What was said last is no news once it is known what came of it.
         head += [f"\n{safe_line(job.message)}"] if job.message and not facts else []
-        head += [(f"\n{job.id}", "$muted")]
         scroll = self.query_one(TextScroll)
-        # The newest line is shown, until somebody reads further above.
-        follows = new or scroll.is_vertical_scroll_end
         self.query_one("#log-head", Static).update(Content.assemble(*head))
         self.query_one("#log-text", Static).update(Content(safe_text(overwritten(text))))
-        if follows:
-            scroll.scroll_end(animate=False)
+        if new:
+            # The newest line is shown, until somebody reads further above.
+            scroll.anchor()
 
 
 def overwritten(text: str) -> str:
