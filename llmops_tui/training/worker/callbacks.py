@@ -53,9 +53,13 @@ def _beside_torch() -> int:
     return max(0, held - int(torch.cuda.memory_reserved())) or GPU_OVERHEAD
 
 
-def figures_line(step: int, of: int, logs: Mapping[str, Any]) -> str:
-    """The figures of a step, or of an evaluation, as a line of the job's output: what it is told by is in its name."""
-    told = [f"{name.replace('_', ' ')} {float(value):.4g}" for name, value in logs.items() if _number(value)]
+def figures_line(step: int, of: int, logs: Mapping[str, object]) -> str:
+    """The figures of a step, or of an evaluation, as a line of the job's output; what is no number is left out."""
+    told = [
+        f"{name.replace('_', ' ')} {float(value):.4g}"
+        for name, value in logs.items()
+        if isinstance(value, int | float | str) and _number(value)
+    ]
     return "  ".join([f"step {step} of {of}", *told]) + "\n"
 
 
