@@ -48,7 +48,8 @@ class LogPane(Pane):
             (f"  {job.id}", "$muted"),
         ]
         head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
-        facts = facts_of(job)
+        # Paths are long and only copied: they stand last.
+        facts = sorted(facts_of(job), key=lambda fact: fact[1].startswith("/"))
         # Beside each other: below them the log has the room.
         for place, (name, value) in enumerate(facts):
             head += [("   " if place else "\n", ""), (f"{safe_line(name)}  ", "$muted"), safe_line(value)]
