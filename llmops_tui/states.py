@@ -19,6 +19,7 @@ class State(NamedTuple):
 STATES = {
     "queued": State("waits to start", "muted", "·"),
     "starting": State("its process is being started", "muted", "·"),
+    "waiting": State("a training run whose process waits for a device or a node that others use", "muted", "·"),
     "running": State("is at work", "accent", "▶"),
     "paused": State("wrote a checkpoint on request and left the device; resume goes on from that", "warn", "‖"),
     "done": State("finished", "good", "✓"),

@@ -210,7 +210,7 @@ def _sentence(d: Difference) -> str:
     low, high = (
         points(e if crossing else abs(e), share=d.share, unit="" if d.share else d.unit, signed=crossing) for e in ends
     )
-    sure = f"(95 % {low} to {high}, {d.n:,} paired cases)"
+    sure = f"(95 % {low} to {high}{' points' * d.share}, {d.n:,} paired cases)"
     if not math.isfinite(d.interval.low):
         sure = f"({d.n:,} paired cases, too similar for an interval)"
     if d.interval.too_few:

@@ -1,4 +1,4 @@
-"""Commands to a running training run, as a file in its folder."""
+"""Commands to a running training run, as a file in its folder, and the words by which one says that it waits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from llmops_tui.workspace.files import write_atomic
 
 PAUSE, STOP_AFTER_SAVE, SAVE = "pause", "stop-after-save", "save"
 _FILE, _SAVE_FILE = "asked", "asked-save"
+_WAITS = "waits for "
+
+
+def waits_for(what: str) -> str:
+    """What the job of a run reports that cannot begin before others are done."""
+    return _WAITS + what
+
+
+def waits(message: str) -> bool:
+    """Whether a job's report says that its run waits."""
+    return message.startswith(_WAITS)
 
 
 def ask(folder: Path, what: str) -> None:

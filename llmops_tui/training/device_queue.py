@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.hardware import memory
 from llmops_tui.jobs.worker import JobContext
+from llmops_tui.training.control import waits_for
 from llmops_tui.training.recipe import Recipe
 from llmops_tui.workspace.files import make_private_folder
 from llmops_tui.workspace.layout import Workspace, user_runtime_folder
@@ -75,7 +76,7 @@ def _turn(context: JobContext, recipe: Recipe, device: str, *, beside: bool) -> 
                 holder = file.read(200).strip() or "another run"
                 # Each report is synced to disk.
                 if holder != told:
-                    context.report(0, f"waits for {holder} on {device}")
+                    context.report(0, waits_for(f"{holder} on {device}"))
                 told = holder
                 context.check()
                 time.sleep(_POLL_SECONDS)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SHOWN = 300
 # Cells that a text needs to say anything; where that is too much for all of them, the last are left out.
 _READABLE = 24
+# Cells of what a text of a case is called, the longest of which is `candidate`.
+_LABEL = 9
 
 
 def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
@@ -145,36 +147,27 @@ def case_content(result: Result, before: Result | None) -> Content:
     )
     told = "".join(f" · {safe_line(k)} {safe_line(v, 40)}" for k, v in case.slices.items())
     parts += [(f"{where}{told}\n", "$muted")]
-    for name, value in case.variables.items():
-        parts += [(f"{safe_line(name)} ", "$accent"), safe_text(str(value))[:4000], "\n"]
-    for message in conversation_of(case, result.answer):
-        parts += [
-            (f"{safe_line(str(message.get('role')))} ", "$accent"),
-            safe_text(message_text(message))[:4000],
-            "\n",
-        ]
+    parts += _input_parts(result)
     if case.context and case.context not in "".join(str(m.get("content")) for m in case.messages):
-        parts += [("context ", "$accent"), safe_text(case.context)[:4000], "\n"]
+        parts += [_label("context"), safe_text(case.context)[:4000], "\n"]
     parts += [
-        part
-        for line in passage_lines(result.answer)
-        for part in (("retrieved ", "$accent"), f"{safe_line(line, 400)}\n")
+        part for line in passage_lines(result.answer) for part in (_label("retrieved"), f"{safe_line(line, 400)}\n")
     ]
     if case.expected is not None:
-        parts += [("expected ", "$success"), safe_text(case.expected_text)[:4000], "\n"]
+        parts += [_label("expected", "$success"), safe_text(case.expected_text)[:4000], "\n"]
     if before is not None:
-        parts += [("baseline ", "$accent"), safe_text(said(before))[:4000], "\n", ("candidate ", "$accent")]
+        parts += [_label("baseline"), safe_text(said(before))[:4000], "\n", _label("candidate")]
         parts += [*diff_parts(diff_words(said(before)[:4000], said(result)[:4000])), "\n"]
     else:
-        parts += [("answer ", "$accent"), safe_text(said(result))[:4000], "\n"]
+        parts += [_label("answer"), safe_text(said(result))[:4000], "\n"]
     for call in result.answer.calls:
         arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
-        parts += [("called ", "$accent"), f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}\n"]
+        parts += [_label("called"), f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}\n"]
     if result.answer.state:
         told = json.dumps(result.answer.state, ensure_ascii=False)
-        parts += [("state ", "$accent"), (f"{safe_line(told, 2000)}\n", "$muted")]
+        parts += [_label("state"), (f"{safe_line(told, 2000)}\n", "$muted")]
     if result.answer.thinking:
-        parts += [("thinking ", "$accent"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
+        parts += [_label("thinking"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
     if result.answer.error:
         parts += [(f"refused: {safe_line(result.answer.error, 400)}\n", "$error")]
     parts += _score_parts(result, before)
@@ -193,6 +186,25 @@ def case_content(result: Result, before: Result | None) -> Content:
     times = " · ".join(text for text in ended if text)
     parts.append((times, "$muted"))
     return Content.assemble(*parts)
+
+
+def _input_parts(result: Result) -> list[Any]:
+    """What was asked: the messages, and the variables that are none of them."""
+    parts: list[Any] = []
+    messages = conversation_of(result.case, result.answer)
+    said_so = {message_text(message).strip() for message in messages}
+    for name, value in result.case.variables.items():
+        # A variable that is a whole message stands there.
+        if str(value).strip() not in said_so:
+            parts += [_label(safe_line(name)), safe_text(str(value))[:4000], "\n"]
+    for message in messages:
+        parts += [_label(safe_line(str(message.get("role")))), safe_text(message_text(message))[:4000], "\n"]
+    return parts
+
+
+def _label(name: str, style: str = "$accent") -> tuple[str, str]:
+    """What a text is, in a column of its own before it."""
+    return f"{name:<{_LABEL}}  ", style
 
 
 def _score_parts(result: Result, before: Result | None) -> list[Any]:

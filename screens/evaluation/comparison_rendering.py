@@ -11,6 +11,7 @@ from llmops_tui.evaluation.comparison import points
 from llmops_tui.safe_text import safe_line
 from screens.evaluation.digits import SHARE, fixed, interval, places
 from screens.evaluation.rendering import COSTS, overlap_told
+from screens.widgets import units
 from screens.widgets.columns import fit
 
 if TYPE_CHECKING:
@@ -19,20 +20,22 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison, Difference
 
 _LONGEST = 14
+_P = 6
 # Columns of the table by their places: texts; and what belongs to the column before.
-_LEFT, _CLOSE = {0, 5}, {4, 5, 8, 9}
+_LEFT, _CLOSE = {0, 5}, {1, 2, 3, 4, 5, 8, 9}
 _VERDICTS = {"better": "$success", "worse": "$error", "unclear": "$muted", "differs": "$warning"}
 
 
-def comparison(found: Comparison, *, utf8: bool) -> Content:
-    """Two runs side by side."""
+def comparison(found: Comparison, width: int, *, utf8: bool) -> Content:
+    """Two runs side by side, in so many cells."""
     style = "$error" if found.comparable.refused else "bold"
     parts: list[Any] = [(safe_line(found.sentence, 600), style), "\n"]
-    parts += _asked(found)
     parts += [(f"note: {safe_line(note, 300)}\n", "$warning") for note in found.comparable.notes]
     if found.comparable.refused:
-        return Content.assemble(*parts)
-    parts += _table(found, utf8=utf8)
+        return Content.assemble(*parts, *_asked(found))
+    # The figures stand close to the verdict: a low pane has room for little more.
+    parts += _table(found, width, utf8=utf8)
+    parts += _asked(found)
     parts += _unclear(found.differences)
     parts += overlap_told(found.candidate.summary or {})
     return Content.assemble(*parts)
@@ -40,8 +43,9 @@ def comparison(found: Comparison, *, utf8: bool) -> Content:
 
 def _asked(found: Comparison) -> list[Any]:
     """Which models and prompts are compared, in full: the list of runs may have no room for them."""
-    before, after = safe_line(found.baseline.column, 300), safe_line(found.candidate.column, 300)
-    lines = [f"both    {after}\n"] if before == after else [f"before  {before}\n", f"after   {after}\n"]
+    baseline, candidate = safe_line(found.baseline.column, 300), safe_line(found.candidate.column, 300)
+    both = [f"both       {candidate}\n"]
+    lines = both if baseline == candidate else [f"baseline   {baseline}\n", f"candidate  {candidate}\n"]
     return [(line, "$muted") for line in lines]
 
 
@@ -62,12 +66,17 @@ def _unit(d: Difference) -> str:
     return "pt" if d.share else "" if d.unit.startswith("tokens") else d.unit
 
 
-def _table(found: Comparison, *, utf8: bool) -> list[Any]:
-    """A line for each metric; each column is as wide as its widest text."""
+def _table(found: Comparison, width: int, *, utf8: bool) -> list[Any]:
+    """A line for each metric; each column is as wide as its widest text.
+
+    Where there is no room for all, the p-value goes: the interval beside it and the colour of the change say whether it is shown.
+    """
     up, down = ("▲", "▼") if utf8 else ("+", "-")
-    heads = ["metric", "before", "after", "change", "95 % interval", "", "p", "", "cases", ""]
+    heads = ["metric", "baseline", "candidate", "change", "95 % interval", "", "p", "", "cases", ""]
     lines = [_texts(d, up, down) for d in found.differences]
     widths = [max(cell_len(texts[place]) for texts in (heads, *lines)) for place in range(len(heads))]
+    if sum(cells + _gap(place) for place, cells in enumerate(widths) if cells) - _gap(0) > width:
+        widths[_P] = 0
     parts: list[Any] = [(_joined(heads, widths, 0, len(heads)) + "\n", "$muted")]
     for d, texts in zip(found.differences, lines, strict=True):
         chosen = d.name == found.metric
@@ -76,9 +85,9 @@ def _table(found: Comparison, *, utf8: bool) -> list[Any]:
             _joined(texts, widths, 1, 3),
             (_joined(texts, widths, 3, 6), _VERDICTS[d.verdict]),
             (_joined(texts, widths, 6, 7), "$muted"),
-            (_joined(texts, widths, 7, 8), "$success"),
+            (_joined(texts, widths, 7, 8), "$success" if d.wins else "$muted"),
             (_joined(texts, widths, 8, 9), "$muted"),
-            (_joined(texts, widths, 9, 10) + "\n", "$error"),
+            (_joined(texts, widths, 9, 10) + "\n", "$error" if d.losses else "$muted"),
         ]
     return parts
 
@@ -87,6 +96,8 @@ def _joined(texts: Sequence[str], widths: Sequence[int], begin: int, end: int) -
     """Some columns of a line: the name and the unit at the left of theirs, figures at the right; the gap before each."""
     shown = []
     for place in range(begin, end):
+        if not widths[place]:
+            continue
         filled = fit(texts[place], widths[place], right=place not in _LEFT)
         shown.append(filled if place == 0 else f"{' ' * _gap(place)}{filled}")
     return "".join(shown)
@@ -99,14 +110,13 @@ def _gap(place: int) -> int:
 def _texts(d: Difference, up: str, down: str) -> list[str]:
     p = d.p_holm if d.p_holm is not None else d.p
     scale = 100 if d.share else 1
-    value, low, high = (end * scale for end in (d.interval.value, d.interval.low, d.interval.high))
+    change, low, high = (end * scale for end in (d.interval.value, d.interval.low, d.interval.high))
     # A difference is known more closely than what it is between, and has digits of its own.
-    own, apart = SHARE if d.share else places(d.baseline, d.candidate), places(value, low, high)
+    own, apart = SHARE if d.share else places(d.baseline, d.candidate), places(change, low, high)
     return [
         fit(safe_line(d.name), min(_LONGEST, cell_len(safe_line(d.name)))),
-        fixed(d.baseline, own),
-        fixed(d.candidate, own),
-        fixed(value, apart, signed=True),
+        *(units.measured(fixed(value, own), "" if d.share else _unit(d)) for value in (d.baseline, d.candidate)),
+        fixed(change, apart, signed=True),
         interval(low, high, apart, signed=True),
         _unit(d),
         "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}",

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from llmops_tui.evaluation.run import EvalRun, EvalState
 
 
+_WIDE = 120
+
+
 class FiguresPane(Pane):
     """What the open run came to."""
 
@@ -40,6 +43,8 @@ class FiguresPane(Pane):
         self._opened: Opened | None = None
         self._state: EvalState | None = None
         self._model = EvaluationModel()
+        # What stands there now, by the name in its title.
+        self._shown = ""
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -58,15 +63,20 @@ class FiguresPane(Pane):
     def show_suite(self, kept: KeptSuite | None) -> None:
         """Say what a suite is; nothing changes where there is none."""
         if kept is not None:
-            self._suite = kept
+            self._suite, self._shown = kept, ""
             self.set_title("Suite", safe_line(kept.ref) + (" · its file" if self._as_file else ""))
             self._text.update(Content(safe_text(kept.suite.to_yaml())) if self._as_file else suite_content(kept))
 
     def show_plan(self, plan: PlanRecord) -> None:
         """Show what is known before a run."""
-        self._suite = None
+        self._suite, self._shown = None, ""
         self.set_title("Before the run", f"{safe_line(plan['suite'])} on {safe_line(plan['model'])}")
         self._text.update(Content(safe_text(plan_text(plan))))
+
+    @property
+    def _width(self) -> int:
+        """Cells of a line of the text; what is not laid out yet has room for all."""
+        return self.query_one("#figures-scroll").scrollable_content_region.width or _WIDE
 
     @property
     def _text(self) -> Static:
@@ -100,17 +110,25 @@ class FiguresPane(Pane):
         if view == 6:
             return Content(safe_text(card_text(opened.run)))
         if opened.comparison is not None:
-            return comparison_rendering.comparison(opened.comparison, utf8=utf8)
+            return comparison_rendering.comparison(opened.comparison, self._width, utf8=utf8)
         return rendering.figures(opened, utf8=utf8)
 
     def _put(self, title: str, content: Content) -> None:
         opened = self._opened
         note = ""
         if opened is not None:
-            note = opened.run.name if opened.baseline is None else f"{opened.run.name} against {opened.baseline.name}"
+            note = (
+                opened.run.name if opened.baseline is None else f"{opened.run.name} · baseline {opened.baseline.name}"
+            )
         self._suite = None
+        self._shown = title
         self.set_title(title, note)
         self._text.update(content)
+
+    def on_resize(self) -> None:
+        """More of a table fits into a line now, or less."""
+        if self._suite is None and self._shown == rendering.VIEWS[0]:
+            self._draw()
 
     # ── actions ──
 

@@ -13,7 +13,7 @@ from llmops_tui.counts import counted
 from llmops_tui.jobs.outcomes import outcome
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line
-from llmops_tui.states import tone_of
+from llmops_tui.states import mark_of, tone_of
 from screens.actions import screen_place
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
@@ -46,10 +46,10 @@ def _outcome(job: Job) -> Part:
 
 
 COLUMNS: list[Column[Job]] = [
-    Column("state", lambda job: (job.state.value, tone_of(job.state.value))),
+    Column("state", lambda job: (f"{mark_of(job.state.value)} {job.state.value}", tone_of(job.state.value))),
     Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=4, spare=True),
-    Column("job", lambda job: safe_line(job.title, 200), share=3, least=16),
-    Column("outcome", _outcome, share=2, least=12, rank=2),
+    Column("job", lambda job: safe_line(job.title, 200), share=2, least=16),
+    Column("outcome", _outcome, share=3, least=16, rank=2),
     Column(
         "began", lambda job: units.moment(job.started_at or job.created_at),
         lambda job: job.started_at or job.created_at, falling=True, rank=5,

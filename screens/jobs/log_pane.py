@@ -27,7 +27,8 @@ class LogPane(Pane):
         self._wanted = ""
 
     def compose(self) -> ComposeResult:
-        """The text."""
+        """What came of the job, which stays in view, and its output."""
+        yield Static("", id="log-head", markup=False)
         with TextScroll(id="log-scroll"):
             yield Static("", id="log-text", markup=False)
 
@@ -35,20 +36,31 @@ class LogPane(Pane):
         """Show the log of a job; what is shown stays where there is none."""
         if job is None:
             return
+        new = job.id != self._wanted
         self._wanted = job.id
         path = self.services.jobs.store.folder(job) / "output.log"
         text = await asyncio.to_thread(_tail, path)
         if self._wanted != job.id:
             return  # another job is under the cursor by now
-        head: list[tuple[str, str] | str] = [(safe_line(job.title, 200), "bold"), f"  {job.state.value}"]
+        head: list[tuple[str, str] | str] = [
+            (safe_line(job.title, 200), "bold"),
+            f"  {job.state.value}",
+            (f"  {job.id}", "$muted"),
+        ]
         head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
-        facts = facts_of(job)
-        for name, value in facts:
-            head += [(f"\n{safe_line(name)}  ", "$muted"), safe_line(value)]
+        # Paths are long and only copied: they stand last.
+        facts = sorted(facts_of(job), key=lambda fact: fact[1].startswith("/"))
+        # Beside each other: below them the log has the room.
+        for place, (name, value) in enumerate(facts):
+            head += [("   " if place else "\n", ""), (f"{safe_line(name)}  ", "$muted"), safe_line(value)]
         # What was said last is no news once it is known what came of it.
         head += [f"\n{safe_line(job.message)}"] if job.message and not facts else []
-        head += [(f"\n{job.id}", "$muted")]
-        self.query_one("#log-text", Static).update(Content.assemble(*head, "\n\n", safe_text(overwritten(text))))
+        scroll = self.query_one(TextScroll)
+        self.query_one("#log-head", Static).update(Content.assemble(*head))
+        self.query_one("#log-text", Static).update(Content(safe_text(overwritten(text))))
+        if new:
+            # The newest line is shown, until somebody reads further above.
+            scroll.anchor()
 
 
 def overwritten(text: str) -> str:
@@ -61,9 +73,12 @@ def _tail(path: Path) -> str:
     try:
         with open_regular(path) as reader:
             size = reader.seek(0, 2)
-            reader.seek(max(0, size - _LOG_BYTES))
-            return reader.read().decode("utf-8", "replace")
+            begin = max(0, size - _LOG_BYTES)
+            reader.seek(begin)
+            text = reader.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
     except OSError as error:
         return f"{path.name} cannot be read: {error.strerror}"
+    # What is left of a line whose beginning is not shown says nothing.
+    return text.partition("\n")[2] or text if begin else text

@@ -49,7 +49,7 @@ class AlertsPane(Pane):
             self._past = (time.monotonic(), await asyncio.to_thread(self.services.recorder.history.alerts, _MOST))
         lines = self.query_one(LineList)
         self.alerts = [*moment.alerts, *(alert for alert in self._past[1] if alert.cleared_at is not None)]
-        lines.show_lines(rendering.alerts(self.alerts, lines.size.width))
+        lines.show_lines(rendering.alerts(self.alerts, lines.scrollable_content_region.width))
         self.set_title("Alerts", f"{len(moment.alerts)} raised" if moment.alerts else "")
 
     def action_rules(self) -> None:

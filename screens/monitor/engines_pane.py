@@ -27,4 +27,6 @@ class EnginesPane(Pane):
     def show(self, moment: Moment) -> None:
         """Draw the engines of a moment."""
         lines = self.query_one(LineList)
-        lines.show_lines(rendering.engines(moment, lines.size.width, utf8=self.shell.profile.utf8))
+        # Without the scroll bar, which stands inside the size.
+        width = lines.scrollable_content_region.width
+        lines.show_lines(rendering.engines(moment, width, utf8=self.shell.profile.utf8))

@@ -169,9 +169,7 @@ def _latency(window: Latency, width: int, model: str, *, utf8: bool) -> list[Lin
         sketch = window.sketches[kind]
         if not sketch.count:
             continue
-        figures = "  ".join(
-            f"{name} {_milliseconds(value):>{_FIGURE}}" for name, value in _figures(window, kind, width)
-        )
+        figures = _told(_figures(window, kind, width))
         room = width - _NAME - len(figures)
         # Of few there is no distribution to be seen.
         bars = next((size for size in (12, 6) if room >= size + 2), 0) if sketch.count >= _FEW else 0
@@ -191,9 +189,13 @@ def _figures(window: Latency, kind: str, width: int) -> list[tuple[str, float | 
     told = told or [("least", window.percentile(kind, 0.0))]
     if "p99" not in dict(told):
         told.append(("most", window.percentile(kind, 1.0)))
-    while len(told) > 1 and _NAME + sum(len(name) + 1 + _FIGURE + 2 for name, _ in told) - 2 > width:
+    while len(told) > 1 and _NAME + len(_told(told)) > width:
         told.pop()
     return told
+
+
+def _told(figures: Sequence[tuple[str, float | None]]) -> str:
+    return "  ".join(f"{name} {_milliseconds(value):>{_FIGURE}}" for name, value in figures)
 
 
 def histogram(counts: list[int], *, utf8: bool) -> str:

@@ -70,7 +70,9 @@ def result(run: Shown, width: int) -> Content:
     own = run.own
     facts: list[tuple[str, str]] = []
     if own is not None:
-        facts += [(_named(name), figure(value, name)) for name, value in (own.run.result or {}).items()]
+        found = (own.run.result or {}).items()
+        # What the record of the run tells, too, stands there, with a name for each part.
+        facts += [(_named(name), figure(value, name)) for name, value in found if name not in run.history.facts]
         facts += [("base", own.run.recipe.base), ("data", ", ".join(ref for ref, _ in own.run.data))]
     facts += [(_named(name), figure(value, name)) for name, value in run.history.facts.items()]
     facts.append(("folder", str(run.folder)))

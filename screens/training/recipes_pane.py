@@ -41,6 +41,8 @@ class RecipesPane(Pane):
         super().__init__(title="Recipes", jump_key="e", id="training-recipes", help_text=rendering.HELP_RECIPES)
         self._plans: dict[str, dict[str, Any]] = {}
         self._made = False
+        # The hashes of recipes whose preflight is at work.
+        self._planning: set[str] = set()
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -154,7 +156,11 @@ class RecipesPane(Pane):
     async def _plan(self, recipe: Recipe) -> None:
         if not await allowed(self.shell, recipe):
             return
-        plan = await plan_run(self.shell, recipe, lambda text: self.post_message(Progress(text)))
+        self._planning.add(recipe.sha256)
+        try:
+            plan = await plan_run(self.shell, recipe, lambda text: self.post_message(Progress(text)))
+        finally:
+            self._planning.discard(recipe.sha256)
         self.post_message(self.Planned(recipe, plan))
 
     def action_start(self) -> None:
@@ -164,7 +170,7 @@ class RecipesPane(Pane):
             self.ask_by("start", self._start, recipe, self._plans.get(recipe.sha256))
 
     async def _start(self, recipe: Recipe, plan: dict[str, Any] | None) -> None:
-        name = await start_run(self.shell, recipe, plan)
+        name = await start_run(self.shell, recipe, plan, planning=recipe.sha256 in self._planning)
         if name is not None:
             self.post_message(Changed(name))
 

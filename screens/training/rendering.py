@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from textual.content import Content
 
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
+from llmops_tui.training.control import waits
 from llmops_tui.training.health import stalled
 from llmops_tui.training.recipe_words import technique
 from llmops_tui.training.reward_figures import reward_names
@@ -78,7 +80,9 @@ _REWARDS = (("reward", "reward"), ("eval_reward", "held out"), ("kl", "KL"), ("c
 
 
 def _state(shown: Shown) -> Part:
-    return f"{mark_of(shown.state)} {shown.state}", tone_of(shown.state)
+    job = shown.own.job if shown.own is not None else None
+    word = "waiting" if shown.state == "running" and job is not None and waits(job.message) else shown.state
+    return f"{mark_of(word)} {word}", tone_of(word)
 
 
 def _done(shown: Shown) -> float | None:
@@ -99,7 +103,7 @@ def _loss(name: str) -> Column[Shown]:
 
 
 RUN_COLUMNS: list[Column[Shown]] = [
-    Column("run", lambda shown: safe_line(shown.name, 120), share=1, least=10, names=True),
+    Column("run", lambda shown: safe_line(shown.name, 120), share=1, least=16, names=True),
     Column("state", _state, rank=1, least=9),
     Column("done", lambda shown: ("–", "muted") if (part := _done(shown)) is None else units.share(part), _done,
         unit="%", right=True, falling=True, rank=3),
@@ -113,10 +117,10 @@ RUN_COLUMNS: list[Column[Shown]] = [
         chosen=False, names=True),
 ]  # fmt: skip
 RECIPE_COLUMNS: list[Column[KeptRecipe]] = [
-    Column("recipe", lambda kept: safe_line(kept.ref, 200), share=1, least=10, names=True),
+    Column("recipe", lambda kept: safe_line(kept.ref, 200), share=1, least=16, names=True),
     Column("method", lambda kept: (f"{kept.recipe.method} {technique(kept.recipe)}", "muted"), rank=1),
     Column("data", lambda kept: (safe_line(", ".join(s.dataset for s in kept.recipe.data), 200), "muted"), rank=3),
-    Column("base", lambda kept: (safe_line(kept.recipe.base, 200), "muted"), rank=2, share=1, least=10, names=True),
+    Column("base", lambda kept: (safe_line(kept.recipe.base, 200), "muted"), rank=2, share=1, least=14, names=True),
 ]
 
 
@@ -168,7 +172,7 @@ def figures(run: Shown | None, charted: list[Shown], width: int) -> Content:
     texts += [f"{memory / 1e9:.2f} GB"] if memory else []
     left = history.remaining() if run.state == "running" else None
     if left is not None:
-        texts.append(f"{duration(left[0])} ± {duration(2 * left[1])} left")
+        texts.append(f"{duration_between(left[0], 2 * left[1])} left")
     content = Content("\n".join(join_parts(texts, width or _WIDE)))
     if run.state == "running" and history.last_at:
         why = stalled(list(history.series.get("seconds", {}).values()), time.time() - history.last_at)
@@ -178,7 +182,20 @@ def figures(run: Shown | None, charted: list[Shown], width: int) -> Content:
 
 def _last(run: Shown, name: str) -> str:
     value = run.history.last(name)
-    return "" if value is None else short_number(value)
+    if value is None:
+        return ""
+    # The same digits from step to step, and for losses those of the list.
+    if name in {"loss", "eval_loss"}:
+        return f"{value:.3f}"
+    return f"{value:.2e}" if name == "learning_rate" else short_number(value)
+
+
+def duration_between(seconds: float, spread: float) -> str:
+    """A length of time with what it may differ by, both in the unit of the first; the second is rounded up."""
+    unit, size, decimals = ("s", 1, 0) if seconds < 90 else ("min", 60, 0) if seconds < 5400 else ("h", 3600, 1)
+    least = 10.0**-decimals
+    around = max(1, math.ceil(spread / size / least - 1e-9)) * least
+    return f"{seconds / size:.{decimals}f} ± {around:.{decimals}f} {unit}"
 
 
 def duration(seconds: float) -> str:

@@ -45,9 +45,14 @@ async def allowed(shell: Shell, recipe: Recipe) -> bool:
     return True
 
 
-async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None) -> str | None:
-    """Start a run; where it was not looked at yet, or something was found, ask first. Its name, where it was started."""
-    if plan is None:
+async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None, *, planning: bool) -> str | None:
+    """Start a run; where it was not looked at yet, or something was found, ask first. Its name, where it was started.
+
+    ``planning`` says that its preflight is at work now.
+    """
+    if plan is None and planning:
+        consequence = "Its preflight still runs: what it finds is not known yet."
+    elif plan is None:
         consequence = "No preflight yet: p checks data, template and memory first."
     elif not plan["ok"]:
         errors = "; ".join(p["message"] for p in plan["problems"] if p["level"] == "error")

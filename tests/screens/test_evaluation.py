@@ -250,7 +250,9 @@ async def test_a_judge_is_asked_about_two_runs(open_app: OpenApp, sample: Worksp
         await pilot.press("space", "up")
         await until(
             pilot,
-            lambda: "polite-2 against polite-1" in str(pilot.app.screen.query_one("#evaluation-figures").border_title),
+            lambda: (
+                "polite-2 · baseline polite-1" in str(pilot.app.screen.query_one("#evaluation-figures").border_title)
+            ),
         )
         await pilot.press("J")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))

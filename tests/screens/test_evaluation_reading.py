@@ -62,10 +62,15 @@ def test_columns_of_a_comparison_stand_apart_and_below_each_other() -> None:
         _difference("tokens", 16.2, 16.3, (-0.0868, 0.284)),
     ]
     found: Any = SimpleNamespace(differences=rows, metric="exact")
-    lines = "".join(
-        part if isinstance(part, str) else part[0] for part in comparison_rendering._table(found, utf8=True)
-    )
+
+    def told(width: int) -> str:
+        parts = comparison_rendering._table(found, width, utf8=True)
+        return "".join(part if isinstance(part, str) else part[0] for part in parts)
+
+    lines = told(74)
     head, exact, latency, tokens = lines.splitlines()
+    assert head.split()[:4] == ["metric", "baseline", "candidate", "change"]
+    assert "78.2 ms   50.1 ms" in latency
     assert exact.split() == ["exact", "0.000", "0.000", "0.00", "[-1.26,", "+1.26]", "pt", "0.200", "▲14", "=280", "▼6"]
     assert "-28.1   [-31.9, -24.2] ms  0.200" in latency
     assert "[-0.087, +0.284]" in tokens
@@ -73,6 +78,16 @@ def test_columns_of_a_comparison_stand_apart_and_below_each_other() -> None:
     assert {len(line) for line in (head, exact, latency, tokens)} == {len(head)}
     # Narrow panes have no more than this.
     assert len(head) <= 74
+    # Of a line that would be cut, the p-value is what can be missed.
+    assert "0.200" not in told(73)
+    assert told(73).splitlines()[1].endswith("pt  ▲14  =280 ▼6")
+
+
+def test_counts_of_no_case_have_no_colour() -> None:
+    rows = [_difference("exact", 0.0, 0.0, (-0.01, 0.01), share=True)]
+    found: Any = SimpleNamespace(differences=[replace(rows[0], wins=0, losses=0)], metric="exact")
+    styles = {part[0].strip(): part[1] for part in comparison_rendering._table(found, 99, utf8=True) if "0" in part[0]}
+    assert styles["▲0"] == styles["▼0"] == "$muted"
 
 
 @pytest.mark.parametrize(("width", "names"), [(74, ["case", "change", "expected", "candidate"]),

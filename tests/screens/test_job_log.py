@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 
 from llmops_tui.jobs.launcher import JobLauncher
+from llmops_tui.jobs.store import JobStore
+from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.jobs.jobs_pane import COLUMNS, JobsPane
-from screens.jobs.log_pane import overwritten
+from screens.jobs.log_pane import LogPane, overwritten
+from screens.widgets.motions import TextScroll
 from screens.widgets.table import Table
 from tests.screens.conftest import OpenApp, settle, until
 from tests.waiting import wait_for
@@ -41,5 +44,31 @@ async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_ap
         assert column.part(listed.jobs[0])[0] == "model support-base · intact yes"
         # Among the last that go where there is little room.
         assert "outcome" in [name for name, _ in listed.query_one(Table)._planned().widths]
-        shown = str(pilot.app.screen.query_one("#log-text").render())
+        shown = str(pilot.app.screen.query_one("#log-head").render())
         assert "intact  yes" in shown
+
+
+async def test_a_long_log_begins_with_a_whole_line_and_is_shown_at_its_end(
+    open_app: OpenApp, sample: Workspace
+) -> None:
+    store = JobStore(EventLog(sample))
+    job = store.add(kind="train", title="train brief-1", spec={"entry": "none:none", "arguments": {}})
+    folder = store.folder(job)
+    folder.mkdir(parents=True)
+    lines = [f"step {number} of 4000 begins and ends" for number in range(1, 4001)]
+    (folder / "output.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    store.update(job.id, state="failed", cause="it broke")
+    async with open_app(size=(120, 40)) as pilot:
+        await pilot.app.switch_mode("jobs")
+        screen = pilot.app.screen
+        await until(pilot, lambda: "step 4000" in str(screen.query_one("#log-text").render()))
+        shown = str(screen.query_one("#log-text").render()).splitlines()
+        assert shown[0] in lines
+        assert "it broke" in str(screen.query_one("#log-head").render())
+        scroll = screen.query_one("#log-scroll", TextScroll)
+        await until(pilot, lambda: scroll.is_vertical_scroll_end and scroll.scroll_y > 0)
+        # Whoever reads further above is left there.
+        scroll.scroll_home(animate=False)
+        await screen.query_one(LogPane).show(store.get(job.id))
+        await settle(pilot)
+        assert scroll.scroll_y == 0

@@ -113,7 +113,7 @@ async def test_what_runs_is_the_first_row_and_what_is_done_has_no_share(open_app
         assert not any("100" in row for row in rows)
         assert "0:07" in rows[1]
         assert "3 · 1 running" in str(pilot.app.screen.query_one("#jobs-list").border_title)
-        log = str(pilot.app.screen.query_one("#log-text").visual)  # type: ignore[attr-defined]
+        log = str(pilot.app.screen.query_one("#log-head").visual)  # type: ignore[attr-defined]
         assert log.startswith("verify small  running")
         await pilot.press("down", "r")
         await settle(pilot)

@@ -46,6 +46,12 @@ def latencies(requests: int, width: int) -> list[str]:
     return ["".join(text for text, _ in line) for line in rendering.engines(moment, width, utf8=True)]
 
 
+@pytest.mark.parametrize("width", range(44, 90))
+def test_no_figure_of_latencies_is_cut(width: int) -> None:
+    for requests in (2, 30, 200, 9_950):
+        assert all(len(line) <= width for line in latencies(requests, width)[1:])
+
+
 def test_of_few_requests_the_ends_are_told_and_no_percentiles() -> None:
     assert not any(word in latencies(1, 70)[-1] for word in ("p50", "least", "most"))
     few = latencies(2, 70)[-1]

@@ -30,3 +30,11 @@ def test_a_step_is_told_with_its_own_loss(tmp_path: Path) -> None:
     assert told[0] == (0.5, "step 1 of 2 · loss 3.000")
     assert told[-1] == (1.0, "step 2 of 2 · loss 1.500")
     assert read_history(tmp_path).last("loss") == 1.5
+
+
+def test_figures_of_a_step_are_a_line_in_words() -> None:
+    from llmops_tui.training.worker.callbacks import figures_line
+
+    logs = {"loss": "0.3805", "grad_norm": 0.0551, "learning_rate": 1.34e-05, "num_tokens": 382700.0, "note": "warm"}
+    told = figures_line(3, 363, logs)
+    assert told == "step 3 of 363  loss 0.3805  grad norm 0.0551  learning rate 1.34e-05  num tokens 3.827e+05\n"

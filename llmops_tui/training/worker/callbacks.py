@@ -7,6 +7,7 @@ import functools
 import math
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,6 +51,16 @@ def _beside_torch() -> int:
     """
     held = devices.measure(device_queue.training_device()).by_process.get(os.getpid(), 0)
     return max(0, held - int(torch.cuda.memory_reserved())) or GPU_OVERHEAD
+
+
+def figures_line(step: int, of: int, logs: Mapping[str, object]) -> str:
+    """The figures of a step, or of an evaluation, as a line of the job's output; what is no number is left out."""
+    told = [
+        f"{name.replace('_', ' ')} {float(value):.4g}"
+        for name, value in logs.items()
+        if isinstance(value, int | float | str) and _number(value)
+    ]
+    return "  ".join([f"step {step} of {of}", *told]) + "\n"
 
 
 class RunCallback(TrainerCallback):
@@ -119,9 +130,11 @@ class RunCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Record the figures of a step or of an evaluation."""
+        """Record the figures of a step or of an evaluation, and write them into the job's output."""
         logs = logs or {}
         step = state.global_step
+        sys.stdout.write(figures_line(step, state.max_steps, logs))
+        sys.stdout.flush()
         if "eval_loss" in logs:
             names = {name: float(value) for name, value in logs.items() if name.startswith("eval_") and _number(value)}
             kept = {name: value for name, value in names.items() if name.startswith(_MEASURED)}

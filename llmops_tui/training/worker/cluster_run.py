@@ -162,7 +162,7 @@ class _Attempt:
 
     def run(self) -> Outcome:
         """From shipping to the result."""
-        self._context.report(0, f"waits for a free node of {self._cargo.recipe.target}")
+        self._context.report(0, control.waits_for(f"a free node of {self._cargo.recipe.target}"))
         facts: NodeFacts = self._node.ask("facts", seconds=None)
         self._name = safe_line(facts["host"], limit=80)
         at = _last_step(self._folder)

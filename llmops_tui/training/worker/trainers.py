@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from datasets import Dataset
 from peft.optimizers import create_loraplus_optimizer
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_config import KTOConfig
@@ -258,6 +258,8 @@ def make(
     trainer.lora_plus_ratio = recipe.optimizer.lora_plus_ratio
     if recipe.batch.group_by_length and recipe.facts.examples != "thumbs":
         trainer.lengths = [length_of(row) for row in examples.train]
+    # The figures are written in words by the callback that records them.
+    trainer.remove_callback(PrinterCallback)
     trainer.in_step = in_step
     trainer.recipe = recipe
     for parameter in trainer.model.parameters():
