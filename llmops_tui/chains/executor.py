@@ -246,7 +246,7 @@ class ChainRun:
         for number in range(1, fields.repeat + 1):
             inside = {**values, "previous": value, "round": number}
             value, known = await self._body(step.bodies["round"], inside, f"{here}#{number}/")
-            if fields.until and await self._value(fields.until, known):
+            if fields.until and await self._value(fields.until, {**known, "previous": value}):
                 met = True
                 break
         told = "until" if met else "most rounds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,8 +131,20 @@ class ChainStore:
         Raises:
             NotFoundError: it stands for nothing.
         """
+        return self._found(self._texts.get, ref)
+
+    def served(self, ref: str) -> ChainVersion:
+        """The version that answers a request by this name; see :func:`llmops_tui.inference.prompt_versions.find_served`.
+
+        Raises:
+            NotFoundError: it stands for nothing; or for ``production``, which was taken off its version.
+        """
+        return self._found(self._texts.served, ref)
+
+    @staticmethod
+    def _found(find: Callable[[str], PromptVersion], ref: str) -> ChainVersion:
         try:
-            return _version(self._texts.get(_kept(ref)))
+            return _version(find(_kept(ref)))
         except NotFoundError as error:
             raise NotFoundError(error.code.removesuffix("_not_found"), ref.removeprefix(PREFIX), error.hint) from error
 

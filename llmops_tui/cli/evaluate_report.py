@@ -150,7 +150,7 @@ def show(
     ] = False,
     case: Annotated[
         int | None,
-        typer.Option(help="Show one case, by its number: what the model was asked, and what a judge was sent."),
+        typer.Option(help="Show one case, by its number, from 0: what the model was asked, and what a judge was sent."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:

@@ -41,7 +41,7 @@ def bisect(
     suite: Annotated[
         str, typer.Argument(help="The suite's name or file; it is run whole, so its other cases are known, too.")
     ],
-    case: Annotated[int, typer.Option(min=1, help="The case that broke, counted from 1.")],
+    case: Annotated[int, typer.Option(min=0, help="The case that broke, by its number in llmops eval show RUN --failures, from 0.")],
     good: Annotated[str, typer.Option(help="A version that was right: name@number or name@label.")],
     bad: Annotated[str, typer.Option(help="A later version that is wrong.")],
     model: Annotated[str, typer.Option("--model", help="The model; default: the suite's first.")] = "",
@@ -59,7 +59,7 @@ def bisect(
     session = session_of(context)
     store = EvaluationStore(session.workspace)
     bisection = Bisection.between(
-        store, suite_of(session, store, suite), good, bad, case=case - 1, metric=metric, model=model, fresh=fresh
+        store, suite_of(session, store, suite), good, bad, case=case, metric=metric, model=model, fresh=fresh
     )
     most = bisection.most_runs
     plan = _plan_text(bisection, most)

@@ -148,8 +148,11 @@ def withdraw(
 ) -> None:
     """Take a label off its version: requests for prompt/NAME@LABEL are refused from then on. A policy asks for --reason.
 
+    Without production, requests for prompt/NAME are refused as well.
+
     The stage stays, and llmops stage rollback or llmops undo brings back what answered.
     """
+    from llmops_tui.inference.prompt_versions import DEFAULT_LABEL
     from llmops_tui.prompts.store import ANY
 
     session = session_of(context)
@@ -158,11 +161,14 @@ def withdraw(
     held = moving.held(name, label)
     if yes or held is None:
         held = moving.withdraw(name, label, reason=reason, expected=_number(expect) if expect else ANY)
-    told = {"prompt": name, "label": label, "version": held, "withdrawn": yes}
-    says = f"{label} is taken off {name}@{held}; llmops stage rollback {name}@{label} brings it back"
-    asks = (
-        f"prompt/{name}@{label} is answered by {name}@{held}; with --yes it is taken off, and such requests are refused"
+    refused = [f"prompt/{name}@{label}", *([f"prompt/{name}"] if label == DEFAULT_LABEL else [])]
+    told = {"prompt": name, "label": label, "version": held, "withdrawn": yes, "refused": refused}
+    names = " and ".join(refused)
+    says = (
+        f"{label} is taken off {name}@{held}: requests for {names} are refused; "
+        f"llmops stage rollback {name}@{label} brings it back"
     )
+    asks = f"{name}@{held} answers {names}; with --yes {label} is taken off it, and such requests are refused"
     session.emit(told, lambda: says if yes else asks)
 
 

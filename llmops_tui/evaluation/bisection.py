@@ -113,8 +113,8 @@ class Bisection:
         if case not in known:
             raise InputRefusedError(
                 "bad_bisection",
-                f"{suite.ref} has no case {case + 1}",
-                f"It has {counted(len(known), 'case')}; llmops eval show RUN lists those that failed.",
+                f"{suite.ref} has no case {case}",
+                f"It has {counted(len(known), 'case')}, counted from 0; llmops eval show RUN lists those that failed.",
             )
         way = _way(store.prompts.versions(last.prompt, candidates=True), first, last)
         found = cls(store, suite, way, case, chosen, column.model, metrics[chosen], fresh)
@@ -189,13 +189,13 @@ class Bisection:
             told = f"{self.versions[0].ref}: {_told(first)}, {self.versions[-1].ref}: {_told(last)}"
             raise InputRefusedError(
                 "not_broken",
-                f"case {self.case + 1} scores alike at both ends by {self.metric}, or was not scored ({told})",
+                f"case {self.case} scores alike at both ends by {self.metric}, or was not scored ({told})",
                 f"llmops eval compare {good.name} {bad.name} lists the cases that changed.",
             )
         if (first - last) * self.better < 0:
             raise InputRefusedError(
                 "not_broken",
-                f"case {self.case + 1} scores better at {self.versions[-1].ref} ({last:g}) than at "
+                f"case {self.case} scores better at {self.versions[-1].ref} ({last:g}) than at "
                 f"{self.versions[0].ref} ({first:g}) by {self.metric}: between them it was mended",
                 "Name a version that was right with --good, or another --metric.",
             )
@@ -230,7 +230,7 @@ class Bisection:
         return {
             "prompt": self.versions[0].prompt,
             "suite": self.suite.ref,
-            "case": self.case + 1,
+            "case": self.case,
             "metric": self.metric,
             "model": self.model,
             "last_good": self.versions[low].number,

@@ -13,7 +13,7 @@ from llmops_tui.experiments.metrics import decider
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.experiments.records import ANSWERED, BY_OPENING, HEADER, RATING, Arm, Experiment, Settings
 from llmops_tui.inference.experiments.store import ExperimentStore
-from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, find_version
+from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, find_served
 from llmops_tui.inference.router.names import resolve
 from llmops_tui.inference.router.prompts import ON, PREFIX
 from llmops_tui.inference.stages import StageStore
@@ -88,7 +88,7 @@ def begin(catalog: Catalog, store: ExperimentStore, asked: NewExperiment) -> Exp
         ref, on, model = name.partition(ON) if name.startswith(PREFIX) else (name, "", "")
         try:
             if name.startswith(PREFIX):
-                version = catalog.read(lambda connection: find_version(connection, ref.removeprefix(PREFIX)))
+                version = catalog.read(lambda connection: find_served(connection, ref.removeprefix(PREFIX)))
                 if not on:
                     return f"{PREFIX}{version.ref}", version.sha256
                 found = resolve(model, models, aliases)

@@ -209,6 +209,28 @@ def find_version(connection: duckdb.DuckDBPyConnection, ref: str, prefix: str = 
     raise NotFoundError(f"{kind} version", ref, f"{name} has versions 1 to {plain[0].number}.")
 
 
+def find_served(connection: duckdb.DuckDBPyConnection, ref: str, prefix: str = "") -> PromptVersion:
+    """The version that answers a request by this name: as :func:`find_version`, but never an unreviewed one unsaid.
+
+    Once ``production`` is taken off a version, a bare name stands for nothing until the label is on a version again.
+
+    Raises:
+        NotFoundError: it stands for nothing.
+    """
+    found = find_version(connection, ref, prefix)
+    if ref != found.prompt or DEFAULT_LABEL in found.labels:
+        return found
+    moved = connection.execute(
+        "SELECT after FROM prompt_label_moves WHERE prompt = ? AND label = ? ORDER BY moved_at DESC, rowid DESC LIMIT 1",
+        [found.prompt, DEFAULT_LABEL],
+    ).fetchone()
+    if moved is None or moved[0] is not None:
+        return found
+    kind = prefix.rstrip("/") or "prompt"
+    hint = f"{DEFAULT_LABEL} was taken off its version. With @latest the newest answers, with @NUMBER that version."
+    raise NotFoundError(f"{kind} version", f"{ref}@{DEFAULT_LABEL}", hint)
+
+
 def _meant(connection: duckdb.DuckDBPyConnection, name: str, which: str, prefix: str) -> list[PromptVersion]:
     """What has that number or that label: of a prompt with thousands of versions not all are read for one."""
     if not which or which == "latest":

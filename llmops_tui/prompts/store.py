@@ -23,6 +23,7 @@ from llmops_tui.inference.prompt_versions import (
     NO_CANDIDATE,
     PromptVersion,
     content_hash,
+    find_served,
     find_version,
     of_kind,
     select_versions,
@@ -246,6 +247,14 @@ class PromptStore:
             NotFoundError: it stands for nothing.
         """
         return self._catalog.read(lambda connection: find_version(connection, ref, self._prefix))
+
+    def served(self, ref: str) -> PromptVersion:
+        """The version that answers a request by this name; see :func:`llmops_tui.inference.prompt_versions.find_served`.
+
+        Raises:
+            NotFoundError: it stands for nothing; or for ``production``, which was taken off its version.
+        """
+        return self._catalog.read(lambda connection: find_served(connection, ref, self._prefix))
 
     def move_label(self, ref: str, label: str, expected: Held = ANY) -> PromptVersion:
         """Point a label at a version; the move is kept. ``expected`` is the version that has it now, for who looked before.

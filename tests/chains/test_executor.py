@@ -155,6 +155,25 @@ steps:
     assert [(one["stopped"], one["rows"]) for one in journal.spans if one["kind"] == "repeat"] == [("most rounds", 5)]
 
 
+def test_until_sees_the_round_that_has_just_run(tools: ChainTools) -> None:
+    text = """
+inputs: {ticket: text}
+model: small
+steps:
+  polish:
+    repeat: 4
+    until: previous == 'so!!'
+    steps:
+      draft: {prompt: sort, with: {ticket: "(previous or ticket) ~ '!'"}}
+"""
+    models, journal = ScriptedModels(lambda said: said.rpartition("? ")[2]), MemoryJournal()
+    assert _run(text, tools, models, {"ticket": "so"}, journal) == "so!!"
+    assert [(one["stopped"], one["rows"]) for one in journal.spans if one["kind"] == "repeat"] == [("until", 2)]
+    # From the first round on it is a text.
+    text = text.replace("previous == 'so!!'", "previous|length > 1")
+    assert _run(text, tools, models, {"ticket": "so"}) == "so!"
+
+
 def test_inputs_that_do_not_fit_are_refused_by_name(tools: ChainTools) -> None:
     for inputs, told in (
         ({}, "'ticket' has no value"),

@@ -82,6 +82,11 @@ async def test_a_chain_is_asked_as_a_model(catalog: Catalog, tools: ChainTools, 
         assert {one["metadata"]["chain"] for one in asked} == {"chain/two@1"}
         # Whose request it is, the model's server hears.
         assert "x-llmops-on-behalf" in router.server("small").requests[0][2]
+        # A newer draft does not take the place of what was withdrawn.
+        PromptStore(catalog, CHAINS).remove_label("chain/two", "production")
+        withdrawn = await _ask(router)
+        assert (withdrawn.status_code, "production was taken off" in withdrawn.text) == (404, True)
+        assert (await _ask(router, "chain/two@latest")).json()["model"] == "chain/two@2"
 
 
 def _chunk(text: str, stopped: str | None = None) -> bytes:

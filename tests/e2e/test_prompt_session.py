@@ -138,9 +138,9 @@ def test_write_compare_vote_look_inside_label_sync_and_bisect(terminal: OpenTerm
                 }
             )
         )
-        asked = f"prompt bisect {shlex.quote(str(suite))} --case 1 --good hours@1 --bad hours@5 --model support-base"
+        asked = f"prompt bisect {shlex.quote(str(suite))} --case 0 --good hours@1 --bad hours@5 --model support-base"
         command(app, f"{asked} --dry-run", "at most")
-        command(app, f"{asked} --yes", "hours@4 broke case 1")
+        command(app, f"{asked} --yes", "hours@4 broke case 0")
         assert len(EvaluationStore(workspace).all()) <= 2 + 4
         app.press("ctrl+q")
         assert app.finish() == 0

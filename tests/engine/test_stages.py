@@ -174,6 +174,10 @@ def test_the_command_shows_first_what_answers_and_a_free_label_goes_from_the_nam
     moving.promote("support@1", "beta")
     assert llmops.run("stage", "withdraw", "support@beta", "--expect", "1", "--yes")["withdrawn"]
     assert moving.held("support", "beta") is None
+    assert shown["refused"] == ["prompt/support@beta"]
+    moving.promote("support@1", "production")
+    shown = llmops.run("stage", "withdraw", "support@production")
+    assert shown["refused"] == ["prompt/support@production", "prompt/support"]
 
 
 def test_a_stage_loses_its_policy_or_changes_its_model_only_by_name(

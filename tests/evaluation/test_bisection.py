@@ -95,9 +95,9 @@ def test_what_is_no_break_is_refused(store: EvaluationStore) -> None:
 
 def test_a_case_that_is_not_there_is_refused_before_anything_is_run(store: EvaluationStore) -> None:
     store.save_suite(check_suite(BODY, "s"))
-    with pytest.raises(InputRefusedError, match="has no case 7") as refused:
+    with pytest.raises(InputRefusedError, match="has no case 6") as refused:
         between(store, case=6)
-    assert refused.value.hint.startswith("It has 6 cases")
+    assert refused.value.hint.startswith("It has 6 cases, counted from 0")
 
 
 def test_a_run_that_does_not_count_says_why(store: EvaluationStore) -> None:

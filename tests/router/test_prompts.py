@@ -153,6 +153,21 @@ async def test_names_that_stand_for_nothing_and_other_doors_are_refused(
         assert doubled.json()["error"]["param"] == "n"
 
 
+async def test_a_bare_name_is_refused_once_production_is_taken_off(
+    workspace: Workspace, folder: Path, prompts: PromptStore
+) -> None:
+    given = {"shop": "Ada's", "question": "Open?"}
+    async with running(workspace, MODELS, FakeServers(folder)) as router:
+        assert (await router.ask("prompt/support", variables=given)).headers["x-llmops-prompt"] == "support@1"
+        prompts.remove_label("support", "production")
+        for name in ("prompt/support", "prompt/support@production"):
+            assert (await router.ask(name, variables=given)).status_code == 404
+        newest = await router.ask("prompt/support@latest", variables=given)
+        assert newest.headers["x-llmops-prompt"] == "support@2"
+        prompts.move_label("support@1", "production")
+        assert (await router.ask("prompt/support", variables=given)).headers["x-llmops-prompt"] == "support@1"
+
+
 async def test_a_key_may_be_for_prompts_and_then_for_no_model_by_itself(
     workspace: Workspace, folder: Path, prompts: PromptStore
 ) -> None:

@@ -125,10 +125,10 @@ class ServedChains:
                 )
         body = await read_body(request, ChatRequest)
         try:
-            version = await asyncio.to_thread(self._store.get, name)
+            version = await asyncio.to_thread(self._store.served, name)
         except NotFoundError as error:
             raise LlmopsError(
-                "model_not_found", f"no {name[:100]!r} is kept here", "GET /v1/models lists them."
+                "model_not_found", f"no {name[:100]!r} is kept here", error.hint or "GET /v1/models lists them."
             ) from error
         caller: Caller = request.scope["caller"]
         # Before anything is looked up or loaded for a key that is not for it.

@@ -32,24 +32,34 @@ class Strengths:
     """What each player is worth, in log-odds above their mean.
 
     ``covariance`` has shape (players, players); ``degrees`` are those of Student's distribution. Without figures ``reason``
-    says why: then some player never won, or never lost, against the others.
+    says why: then some player never won, or never lost, against the others. ``least``, of the same shape, is the covariance
+    that so many votes have by the model itself: no interval is narrower than by it.
     """
 
     values: npt.NDArray[np.float64]
     covariance: npt.NDArray[np.float64]
     degrees: int
     reason: str = ""
+    least: npt.NDArray[np.float64] | None = None
 
     def interval(self, player: int, level: float = 0.95) -> tuple[float, float]:
         """The ends of the interval of a player's strength."""
-        return self._ends(float(self.values[player]), float(self.covariance[player, player]), level)
+        at = np.zeros(len(self.values))
+        at[player] = 1.0
+        return self._ends(float(self.values[player]), self._variance(at), level)
 
     def chance(self, one: int, other: int, level: float = 0.95) -> tuple[float, float, float]:
         """The probability that one wins over another, with its interval, which is that of the log-odds."""
-        c = self.covariance
+        between = np.zeros(len(self.values))
+        between[one], between[other] = 1.0, -1.0
         gap = float(self.values[one] - self.values[other])
-        low, high = self._ends(gap, float(c[one, one] + c[other, other] - 2 * c[one, other]), level)
+        low, high = self._ends(gap, self._variance(between), level)
         return _chance(gap), _chance(low), _chance(high)
+
+    def _variance(self, weights: npt.NDArray[np.float64]) -> float:
+        """That of a weighted sum of strengths."""
+        own = float(weights @ self.covariance @ weights)
+        return own if self.least is None else max(own, float(weights @ self.least @ weights))
 
     def _ends(self, value: float, variance: float, level: float) -> tuple[float, float]:
         if self.degrees < 1:
@@ -68,7 +78,9 @@ def bradley_terry(contests: Sequence[Contest], players: int) -> Strengths:
 
     Bradley and Terry, "Rank Analysis of Incomplete Block Designs", Biometrika 39, 1952, by Newton's method. The covariance
     is the sandwich over clusters with its factor G / (G - 1) (Liang and Zeger 1986): several people's votes on one case count
-    as what they are. There is a finite solution where each half of the players won something against the other half
+    as what they are. Of votes that are alike, such as ties alone, the sandwich is zero, and of few it is often too small; so the
+    larger of it and of the model's own covariance counts (Angrist and Pischke, "Mostly Harmless Econometrics", 2009,
+    section 8.1). There is a finite solution where each half of the players won something against the other half
     (Ford, "Solution of a Ranking Problem from Binary Comparisons", 1957).
     """
     zero = np.zeros(players)
@@ -96,7 +108,8 @@ def bradley_terry(contests: Sequence[Contest], players: int) -> Strengths:
     np.add.at(scores, [known[c.cluster] for c in contests], design * (share - chance)[:, None])
     count = len(known)
     factor = count / (count - 1) if count > 1 else math.nan
-    return Strengths(values - values.mean(), bread @ (scores.T @ scores) @ bread * factor, count - 1)
+    sandwich = bread @ (scores.T @ scores) @ bread * factor
+    return Strengths(values - values.mean(), sandwich, count - 1, least=bread * factor)
 
 
 def _inverse(information: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

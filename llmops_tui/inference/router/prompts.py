@@ -14,7 +14,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.answer_settings import VariableUnfitError, defaults_of, values_of
 from llmops_tui.inference.asked_prompt import Rendered, rendered, to_render
 from llmops_tui.inference.prompt_traced import left_out_header, prompt_header, retrieved_header
-from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_version
+from llmops_tui.inference.prompt_versions import DEFAULT_LABEL, PromptVersion, find_served
 from llmops_tui.inference.retrieval_asked import retrievals_noted
 from llmops_tui.inference.router.held_fields import CHAT, MESSAGES, OLLAMA, RESPONSES, with_held
 from llmops_tui.inference.server.duplicate_keys import duplicate_key
@@ -121,7 +121,7 @@ class ServedPrompts:
             self._found, self._stamp = {}, stamp
         if ref not in self._found:
             try:
-                version = await asyncio.to_thread(self._catalog.read, lambda connection: find_version(connection, ref))
+                version = await asyncio.to_thread(self._catalog.read, lambda connection: find_served(connection, ref))
             except NotFoundError as error:
                 hint = error.hint or "llmops prompt list shows them."
                 raise LlmopsError("model_not_found", f"{PREFIX}{ref[:100]}: {error.message}", hint) from error
