@@ -181,7 +181,9 @@ def test_a_job_is_followed_from_the_command_line(sample: Workspace) -> None:
     assert run("job", "logs", job, "-f", workspace=sample).returncode == 0
     assert data("job", "show", job, workspace=sample)["state"] == "done"
     assert data("job", "list", workspace=sample)["jobs"][0]["job"] == job
-    assert data("job", "resume", job, workspace=sample)["resumes"] == job
+    # What is done is not done once more.
+    again = run("job", "resume", job, "--json", workspace=sample)
+    assert (again.returncode, json.loads(again.stdout)["error"]["code"]) == (3, "job_done")
 
 
 def test_doctor_says_what_it_found_with_a_remedy(workspace: Workspace) -> None:

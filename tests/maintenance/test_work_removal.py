@@ -167,7 +167,7 @@ def test_a_job_that_does_the_work_of_a_run_is_not_removed_alone(sample: Workspac
 def test_an_ended_job_goes_with_all_that_went_on_with_it(sample: Workspace) -> None:
     launcher = JobLauncher(sample)
     job = launcher.start(kind="verify", title="v", entry="llmops_tui.models.tasks:verify", arguments={})
-    again = launcher.resume(job.id)
+    again = launcher.resume(job.id, unfinished=True)
     (launcher.store.folder(job) / "output.log").write_text("done")
     other = launcher.start(kind="verify", title="other", entry="llmops_tui.models.tasks:verify", arguments={})
     shown = Llmops(sample).run("job", "remove", again.id[:-1])
