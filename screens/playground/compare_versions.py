@@ -54,13 +54,12 @@ def _told(settings: AnswerSettings | None) -> str:
 def _choices(state: PlaygroundState, subject: str, marked: Sequence[str], refs: list[str]) -> list[Choice]:
     versions = {v.ref: v for v in state.versions}
     base = versions[subject].parent if subject in versions else state.draft.base
-    reasons: dict[str, str] = {}
-    reasons.update(dict.fromkeys(marked, "marked"))
+    likely = [(ref, "marked") for ref in marked]
     if base is not None:
-        reasons.setdefault(f"{state.prompt}@{base}", "parent")
-    for version in state.versions:
-        if "production" in version.labels:
-            reasons.setdefault(version.ref, "production")
+        likely.append((f"{state.prompt}@{base}", "parent"))
+    likely += [(version.ref, "production") for version in state.versions if "production" in version.labels]
+    # One that is likely for several reasons says them all.
+    reasons = {ref: " · ".join(why for one, why in likely if one == ref) for ref, _ in likely}
     first = [Choice(ref, ref, why) for ref, why in reasons.items() if ref in refs and ref != subject]
     taken = {choice.value for choice in first} | {subject}
     rest = [Choice(ref, ref, versions[ref].note if ref in versions else "") for ref in refs if ref not in taken]

@@ -135,7 +135,7 @@ async def test_the_palette_offers_what_makes_sense_now_with_its_keys_in_a_column
         assert "Tour" in titles
         assert "End tour" not in titles
         drawn = [palette._line_of(n, 100) for n in range(len(palette._shown))]
-        assert {len("".join(text for text, _ in line[:-1])) for line in drawn} == {86}
+        assert {len("".join(text for text, _ in line[:-1])) for line in drawn} == {84}
         assert [line[0][0].strip() for line in drawn].count("do") == 1
         assert not any("_" in entry.keys.replace(" _ ", "") and "full_stop" in entry.keys for entry in palette._actions)
         assert str(len(palette._shown)) in str(palette.query_one("#palette-ways", Static).content)

@@ -423,6 +423,16 @@ async def test_two_versions_are_compared_in_words_and_tokens(open_app: OpenApp, 
         assert isinstance(pilot.app.screen, PlaygroundScreen)
 
 
+async def test_a_version_to_compare_with_says_all_that_makes_it_likely(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        await write(pilot, " Please.")
+        await pilot.press("f3")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        dialog = pilot.app.screen
+        assert isinstance(dialog, ChoiceDialog)
+        assert next((choice.label, choice.note) for choice in dialog._choices) == ("support@2", "parent · production")
+
+
 @pytest.mark.slow
 async def test_a_label_moves_and_z_takes_it_back(open_app: OpenApp, sample: Workspace) -> None:
     store = PromptStore(Catalog(sample))
