@@ -37,4 +37,4 @@ def test_figures_of_a_step_are_a_line_in_words() -> None:
 
     logs = {"loss": "0.3805", "grad_norm": 0.0551, "learning_rate": 1.34e-05, "num_tokens": 382700.0, "note": "warm"}
     told = figures_line(3, 363, logs)
-    assert told == "step 3 of 363  loss 0.3805  grad norm 0.0551  learning rate 1.34e-05  num tokens 3.827e+05\n"
+    assert told == "step 3 of 363  loss 0.3805  grad norm 0.0551  learning rate 1.34e-05  num tokens 382,700\n"

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from llmops_tui.figures import figure
 from llmops_tui.hardware import memory as devices
 from llmops_tui.jobs.worker import JobContext
 from llmops_tui.training import control as wishes
@@ -56,7 +57,7 @@ def _beside_torch() -> int:
 def figures_line(step: int, of: int, logs: Mapping[str, object]) -> str:
     """The figures of a step, or of an evaluation, as a line of the job's output; what is no number is left out."""
     told = [
-        f"{name.replace('_', ' ')} {float(value):.4g}"
+        f"{name.replace('_', ' ')} {figure(float(value), name)}"
         for name, value in logs.items()
         if isinstance(value, int | float | str) and _number(value)
     ]
