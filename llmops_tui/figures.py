@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _LONGEST = 12
+# Moments that computers of today write: of 2001 to 2286.
+_FIRST, _LAST = 1e9, 1e10
 # The longest first: of two that fit, it is meant.
 _ENDINGS = ((" per s", " /s"), (" seconds", " s"), (" ms", " ms"), (" s", " s"))
 
 
 def figure(value: object, name: str = "") -> str:
-    """A value as text; what its name ends with says the unit: ``bytes``, ``seconds`` or ``_s``, ``per_s``, ``ms``."""
+    """A value as text; what its name ends with says the unit: ``bytes``, ``seconds`` or ``_s``, ``per_s``, ``ms``.
+
+    What ends with ``_at`` is a moment, in seconds since 1970; it is told in local time.
+    """
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -32,6 +38,8 @@ def figure(value: object, name: str = "") -> str:
 def _number(value: float, name: str) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite"
+    if name.endswith(" at") and _FIRST <= value < _LAST:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(value))
     if name.endswith("bytes"):
         return next(
             (f"{value / size:.3g} {unit}" for size, unit in _UNITS if abs(value) >= size), f"{value:,.0f} bytes"

@@ -101,6 +101,11 @@ def parse_yaml(text: str, *, core: bool = False) -> Any:
 
         depth = 0
 
+        def __init__(self, stream: str) -> None:
+            super().__init__(stream)
+            # What messages say that a line is in.
+            self.name = "the text"
+
         def compose_node(self, parent: Node | None, index: Any) -> Node | None:
             self.depth += 1
             if self.depth > MAX_DEPTH:

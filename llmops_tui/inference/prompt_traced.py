@@ -23,6 +23,9 @@ _MOST_TOLD = 5
 # A header has room for so many bytes of values; the messages have all of a longer one.
 _MOST_BYTES = 6000
 _MOST_OF_ONE = 200
+# What clients and proxies take of one header's line at least, and of that a text of one passage.
+_MOST_LEFT_OUT = 4000
+_MOST_ESCAPED = 1500
 _CUT = "; the message has them)"
 # Of what was retrieved, packed; each passage takes some eighty bytes.
 _MOST_PACKED = 40_000
@@ -76,12 +79,12 @@ def retrieved_header(name: str, found: Sequence[TracedRetrieval]) -> list[tuple[
 def left_out_header(found: Sequence[TracedRetrieval]) -> list[tuple[bytes, bytes]]:
     """The header that tells a client which passages its prompt was not given, as JSON; none where it was given all.
 
-    Each has its index, document and place, and the words that try to command the model.
+    Each has its index, document and place, and the words that try to command the model; those that have no room are counted.
     """
     gone: list[dict[str, object]] = [
         {
-            "index": one["index"], "document": passage["document"][:_MOST_OF_ONE], "start": passage["start"],
-            "end": passage["end"], "left_out": passage["left_out"][:_MOST_OF_ONE],
+            "index": one["index"], "document": _escaped_within(passage["document"]), "start": passage["start"],
+            "end": passage["end"], "left_out": _escaped_within(passage["left_out"]),
         }
         for one in found
         for passage in one["passages"]
@@ -89,9 +92,20 @@ def left_out_header(found: Sequence[TracedRetrieval]) -> list[tuple[bytes, bytes
     ]  # fmt: skip
     if not gone:
         return []
-    told = gone[:_MOST_TOLD] + ([{"more": len(gone) - _MOST_TOLD}] if len(gone) > _MOST_TOLD else [])
+    told, count = gone, len(gone)
+    while count > _MOST_TOLD or (count > 1 and len(json.dumps(told)) > _MOST_LEFT_OUT):
+        count -= 1
+        told = [*gone[:count], {"more": len(gone) - count}]
     # Escaped, all of it is printable, whatever a document has.
     return [(LEFT_OUT, json.dumps(told).encode("ascii"))]
+
+
+def _escaped_within(text: str) -> str:
+    """The beginning of a text that has room: escaped, a character has up to twelve bytes."""
+    text = text[:_MOST_OF_ONE]
+    while len(json.dumps(text)) > _MOST_ESCAPED:
+        text = text[: len(text) * 3 // 4]
+    return text
 
 
 def traced_retrievals(value: bytes) -> tuple[TracedRetrieval, ...]:

@@ -60,7 +60,9 @@ def parse_file(raw: bytes) -> Content:
         found = _File.model_validate(parse_yaml(raw.decode("utf-8")))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        if not first["loc"]:
+            raise bad_file("it holds no fields") from error
+        place = ".".join(str(part) for part in first["loc"])
         raise bad_file(f"{place}: {first['msg']}") from error
     except (ValueError, yaml.YAMLError) as error:
         raise bad_file(" ".join(str(error).split())) from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -21,6 +22,10 @@ def job(state: JobState, *, cause: str = "", result: dict[str, Any] | None = Non
         (
             {"model": "tiny", "path": "/models/tiny.gguf", "size_bytes": 26_000_000, "sha256": "ab" * 32},
             "model tiny · path /models/tiny.gguf · size bytes 26 MB",
+        ),
+        (
+            {"name": "a", "added_at": time.mktime((2026, 11, 28, 9, 5, 7, 0, 0, -1)), "looked_at": 3},
+            "name a · added at 2026-11-28 09:05 · looked at 3",
         ),
         ({"output": "", "total": 20, "failed": 0}, "total 20 · failed 0"),
         ({"runs": [{"run": "r1", "metrics": {}}, {"run": "r2", "metrics": {}}]}, "runs r1, r2"),

@@ -70,6 +70,23 @@ def test_a_file_says_the_very_text(system: str, template: str) -> None:
         assert parse_file(text.encode()) == (system, template, "")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "it holds no fields"),
+        ("- a", "it holds no fields"),
+        ("template: a\ntemplate: b", 'in "the text", line 2'),
+        ("template: &a [*a]", 'in "the text", line 1'),
+        ("tempalte: a", "tempalte: "),
+    ],
+)
+def test_a_file_that_is_no_prompts_is_refused_in_plain_words(text: str, told: str) -> None:
+    with pytest.raises(InputRefusedError, match=told) as refused:
+        parse_file(text.encode())
+    assert "_File" not in refused.value.message
+    assert "unicode string" not in refused.value.message
+
+
 def test_lines_are_lines_in_the_file() -> None:
     assert (
         file_text("", "one\n  two: {{ x }}\nthree\n") == "system: ''\ntemplate: |\n  one\n    two: {{ x }}\n  three\n"
