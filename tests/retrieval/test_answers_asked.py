@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from llmops_tui.chains.store import ChainStore
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.cli.evaluate import require_answers
+from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.retrieval.answering import AnswersAsked, answers_suite
+from llmops_tui.evaluation.run import EvalState
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.answer_settings import AnswerSettings
@@ -115,3 +119,32 @@ def test_what_has_no_model_leaves_no_suite(sample: Workspace, shop: Path, tmp_pa
 )  # fmt: skip
 def test_only_an_expression_asks_for_passages(text: str, asks: bool) -> None:
     assert asks_for_passages(text) == asks
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ({"query": "b", "documents": ["card.txt"], "id": "x"}, "line 2: its id 'x' is that of line 1"),
+        ({"query": " A ", "answerable": False}, "line 2: it is the query of line 1, and only one of both can be answered"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("queries")
+def test_lines_that_contradict_each_other_are_refused(
+    store: IndexStore, tmp_path: Path, second: dict[str, object], told: str
+) -> None:
+    path = written(tmp_path, {"query": "a", "documents": ["card.txt"], "id": "x"}, second)
+    with pytest.raises(InputRefusedError, match=told):
+        answers_suite(EvaluationStore(store.workspace), store.get("shop"), path, AnswersAsked(("faq",)))
+
+
+def test_a_run_without_an_answer_is_shown_as_that() -> None:
+    summary: Any = {"answers": 3, "errors": 3}
+    run: Any = SimpleNamespace(name="r-1", summary=summary)
+    state = EvalState(run, None, "done")
+    assert (state.all_refused, state.shown) == (True, "all refused")
+    with pytest.raises(LlmopsError, match="every request of r-1 was refused") as refused:
+        require_answers([state])
+    assert refused.value.code == "all_failed"
+    summary["errors"] = 2
+    assert (state.all_refused, state.shown) == (False, "done")
+    require_answers([state])
