@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, Interrupted, LlmopsError
 
 if TYPE_CHECKING:
+    from llmops_tui.evaluation.run import EvalState
     from llmops_tui.evaluation.store import EvaluationStore
 
 app = typer.Typer(help="Evaluation.", no_args_is_help=True, rich_markup_mode=None)
@@ -79,11 +81,14 @@ def run(
     states = store.states([store.get(name) for name in names])
     shown = [state.as_dict() for state in states]
     session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_report.run_text(session, s) for s in states))
-    bad = [s for s in shown if s["state"] == "done" and s["errors"] and s["errors"] >= (s["cases"] or 0)]
-    if bad:
-        raise LlmopsError(
-            "all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show reports the reasons."
-        )
+    require_answers(states)
+
+
+def require_answers(states: Sequence[EvalState]) -> None:
+    """Fail where a run has no answer at all: its figures say nothing."""
+    bad = next((state.run.name for state in states if state.all_refused), None)
+    if bad is not None:
+        raise LlmopsError("all_failed", f"every request of {bad} was refused", "llmops eval show reports the reasons.")
 
 
 def follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
@@ -152,7 +157,7 @@ def list_(
     _name_damaged(session, damaged)
     runs = left(session, "evaluation", sound, lambda run: run.name, also=archived)
     states = store.states(runs[:limit])
-    rows = [(s.run.name, s.state, s.run.suite_ref, s.run.column, evaluate_report.first_figure(s)) for s in states]
+    rows = [(s.run.name, s.shown, s.run.suite_ref, s.run.column, evaluate_report.first_figure(s)) for s in states]
     session.emit(
         {"runs": [s.as_dict() for s in states], "total": len(runs), "damaged": sorted(damaged)},
         lambda: session.rows(("run", "state", "suite", "asked", "figure"), rows, len(runs)),

@@ -59,7 +59,7 @@ def run_text(session: Session, state: EvalState) -> str:
     from llmops_tui.evaluation.kept_summary import cache_told, interval_told
 
     run, summary = state.run, state.run.summary
-    head = f"{run.name}: {state.state} · {run.suite_ref} · {run.column}"
+    head = f"{run.name}: {state.shown} · {run.suite_ref} · {run.column}"
     if summary is None:
         return head + (f" · {state.told}" if state.told else "")
     rows = [(n, figure_text(f), f["n"], f["unusable"] or "", interval_told(f)) for n, f in summary["metrics"].items()]

@@ -69,3 +69,16 @@ def measure_answers(
         "comparisons": [one.as_dict() for one in compared],
     }
     return data, "\n\n".join(texts)
+
+
+def require_answered(session: Session, names: list[str]) -> None:
+    """Fail where one of the runs has no answer at all.
+
+    Raises:
+        LlmopsError: ``all_failed``.
+    """
+    from llmops_tui.cli.evaluate import require_answers
+    from llmops_tui.cli.evaluate_options import store_of
+
+    store = store_of(session)
+    require_answers(store.states([store.get(name) for name in names]))

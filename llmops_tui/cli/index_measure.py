@@ -17,6 +17,7 @@ from llmops_tui.cli.index_answers import (
     Models,
     Variable,
     measure_answers,
+    require_answered,
 )
 from llmops_tui.cli.output import Session, refuse_idle, session_of
 from llmops_tui.counts import counted
@@ -94,6 +95,8 @@ def measure(
             data["answers"], more = measure_answers(session, indexes[0], path, asked, models)
             told = f"{told}\n\n{more}".strip()
     session.emit(data, lambda: told)
+    if answers:
+        require_answered(session, [run["run"] for run in data["answers"]["runs"]])
 
 
 def queries_of(session: Session, stack: ExitStack, index: Index, given: Path | None) -> Path:

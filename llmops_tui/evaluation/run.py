@@ -143,6 +143,17 @@ class EvalState:
         return NEVER_BEGAN if self.state == "lost" else ""
 
     @property
+    def all_refused(self) -> bool:
+        """Whether no case was answered: the job did all that it was to do, and nothing was measured by it."""
+        summary = self.run.summary
+        return summary is not None and bool(summary["answers"]) and summary["errors"] >= summary["answers"]
+
+    @property
+    def shown(self) -> str:
+        """The word for it that people are shown."""
+        return "all refused" if self.all_refused else self.state
+
+    @property
     def told(self) -> str:
         """Why it ended, or what it does."""
         return self.cause or (self.job.message if self.job is not None else "")

@@ -55,10 +55,8 @@ _BAR = 24
 
 def _state(state: EvalState) -> Part:
     told = state.state
-    summary = state.run.summary
-    if summary is not None and summary["answers"] and summary["errors"] >= summary["answers"]:
-        # The job did all that it was to do, and nothing was measured by it.
-        return f"{mark_of('failed')} all refused", "bad"
+    if state.all_refused:
+        return f"{mark_of('failed')} {state.shown}", "bad"
     if state.state == "running" and state.job is not None:
         told = state.job.message.partition(" · ")[0] or f"{state.job.progress:.0%}"
     return f"{mark_of(state.state)} {safe_line(told, 40)}", tone_of(state.state)

@@ -97,6 +97,7 @@ def test_what_is_expected_and_what_nothing_answers_is_read(
         ({"documents": ["card.txt"], "answerable": None}, "answerable is true or false"),
         ({"documents": ["card.txt"], "answer": " "}, "its answer is no text"),
         ({"answer": 5}, "its answer is no text"),
+        ({"answerable": "false"}, "answerable is true or false"),
         ({"answerable": True}, "either documents or spans"),
         ({}, "either documents or spans"),
     ],
@@ -129,7 +130,7 @@ def test_queries_without_an_answer_leave_all_ranks_as_they_are(store: IndexStore
         f["metric"]: f for f in before["retrievers"][0]["figures"]
     }
     assert (after["queries"], before["left_out"]) == (12, {})
-    assert after["left_out"] == {"cannot be answered": 2, "have an answer and nothing that should come": 1}
+    assert after["left_out"] == {"cannot be answered": 2, "with an answer and nothing that should come": 1}
     assert figures["context-recall@1"]["n"] == 1
     told = measurement_text(SESSION, after)
     assert "2 queries cannot be answered: no rank is measured on them" in told
@@ -206,7 +207,7 @@ def test_queries_are_left_out_by_their_reason() -> None:
         GoldQuery("2", "b", {}, (), "known"),
         GoldQuery("3", "c", {}, (), answerable=False),
     ]
-    assert left_out(every) == {"have an answer and nothing that should come": 1, "cannot be answered": 1}
+    assert left_out(every) == {"with an answer and nothing that should come": 1, "cannot be answered": 1}
 
 
 # ── who answers ──

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from llmops_tui.chains.store import ChainStore
-from llmops_tui.errors import InputRefusedError
+from llmops_tui.cli.evaluate import require_answers
+from llmops_tui.errors import InputRefusedError, LlmopsError
+from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.retrieval.answering import AnswersAsked, answers_suite
+from llmops_tui.evaluation.run import EvalState
+from llmops_tui.evaluation.runner.rendering import render_each
+from llmops_tui.evaluation.runner.retrieved import RetrievedPassages
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.inference.answer_settings import AnswerSettings
 from llmops_tui.inference.retrieval_asked import asks_for_passages
 from llmops_tui.prompts.store import PromptStore
+from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.retrieval.conftest import Build
+from tests.retrieval.test_in_prompts import Renderer
 from tests.retrieval.test_measured import written
 
 CHAIN = """
@@ -115,3 +124,51 @@ def test_what_has_no_model_leaves_no_suite(sample: Workspace, shop: Path, tmp_pa
 )  # fmt: skip
 def test_only_an_expression_asks_for_passages(text: str, asks: bool) -> None:
     assert asks_for_passages(text) == asks
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ({"query": "b", "documents": ["card.txt"], "id": "x"}, "line 2: its id 'x' is that of line 1"),
+        ({"query": " A ", "answerable": False}, "line 2: it is the query of line 1, and only one of both can be answered"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("queries")
+def test_lines_that_contradict_each_other_are_refused(
+    store: IndexStore, tmp_path: Path, second: dict[str, object], told: str
+) -> None:
+    path = written(tmp_path, {"query": "a", "documents": ["card.txt"], "id": "x"}, second)
+    with pytest.raises(InputRefusedError, match=told):
+        answers_suite(EvaluationStore(store.workspace), store.get("shop"), path, AnswersAsked(("faq",)))
+
+
+def test_a_run_without_an_answer_is_shown_as_that() -> None:
+    summary: Any = {"answers": 3, "errors": 3}
+    run: Any = SimpleNamespace(name="r-1", summary=summary)
+    state = EvalState(run, None, "done")
+    assert (state.all_refused, state.shown) == (True, "all refused")
+    with pytest.raises(LlmopsError, match="every request of r-1 was refused") as refused:
+        require_answers([state])
+    assert refused.value.code == "all_failed"
+    summary["errors"] = 2
+    assert (state.all_refused, state.shown) == (False, "done")
+    require_answers([state])
+
+
+@pytest.mark.parametrize(
+    ("template", "given"),
+    [
+        ("{% for p in retrieve(q, 2, 'shop') %}{{ p.text }}{% endfor %}", 2),
+        ("{% for p in retrieve(q, 2, 'shop') %}{% if loop.first %}{{ p.text }}{% endif %}{% endfor %}", 1),
+        ("{% for p in retrieve(q, 2, 'shop') %}{{ p.document }}{% endfor %}", 0),
+        ("{% for p in retrieve(q, 2, 'shop') %}{{ p.text | upper | indent }}{{ p | tojson }}{% endfor %}", 2),
+        ("{{ retrieve(q, 2, 'shop') }}", 2),
+    ],
+)
+@pytest.mark.usefixtures("queries")
+def test_passages_that_a_template_does_not_show_were_not_given(store: IndexStore, template: str, given: int) -> None:
+    version, _ = PromptStore(store.catalog).save("some", template=template)
+    case, passages = Case(0, "0", variables={"q": "orders card"}), RetrievedPassages()
+    passages.rendered(render_each, [case], version, Renderer(retrieve=PromptRetrieval(store.catalog)))
+    found = passages.beside(case, Answer(text="x"))
+    assert (found.searches, len(found.passages)) == (1, given)

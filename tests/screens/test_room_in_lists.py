@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from textual.widgets import Static
 
+from llmops_tui.evaluation.run import EvalState
 from llmops_tui.traces.orders import TraceTimes
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets import rendering as datasets
@@ -138,10 +139,9 @@ async def test_models_say_format_and_quantization_apart_and_what_their_signs_mea
 def test_a_run_of_which_nothing_was_answered_is_no_success() -> None:
     state = next(column for column in RUN_COLUMNS if column.name == "state")
 
-    def run(answers: int, errors: int) -> Any:
-        return SimpleNamespace(
-            state="done", job=None, run=SimpleNamespace(summary={"answers": answers, "errors": errors})
-        )
+    def run(answers: int, errors: int) -> EvalState:
+        kept: Any = SimpleNamespace(summary={"answers": answers, "errors": errors})
+        return EvalState(kept, None, "done")
 
     assert state.part(run(300, 300)) == ("✗ all refused", "bad")
     assert state.part(run(300, 299)) == ("✓ done", "good")

@@ -65,7 +65,7 @@ class GoldQuery:
 def left_out(queries: Iterable[GoldQuery]) -> dict[str, int]:
     """How many queries no ranking can be measured on, by the reason."""
     why = (
-        "have an answer and nothing that should come" if one.answerable else "cannot be answered"
+        "with an answer and nothing that should come" if one.answerable else "cannot be answered"
         for one in queries
         if not one.ranked
     )
@@ -78,6 +78,8 @@ class _Reader:
         self._file = file
         self._index = index
         self._names = set(file.names())
+        self._ids: dict[str, int] = {}
+        self._marks: dict[str, tuple[int, bool]] = {}
 
     def refuse(self, line: int, why: str, hint: str = _FORM) -> InputRefusedError:
         return InputRefusedError("bad_queries", f"{self._path}, line {line}: {why}", hint)
@@ -90,6 +92,8 @@ class _Reader:
         text = value.get("query")
         if not isinstance(text, str) or not text.strip():
             raise self.refuse(line, "it has no query")
+        if "answerable" in value and not isinstance(value["answerable"], bool):
+            raise self.refuse(line, "answerable is true or false")
         given = [name for name in ("documents", "spans") if name in value]
         if len(given) > 1 or not (given or "answer" in value or value.get("answerable") is False):
             raise self.refuse(line, "it needs either documents or spans that should come, or an answer")
@@ -102,11 +106,17 @@ class _Reader:
         reference = answer or "\n".join((self._file.text(s.document) or "")[s.start : s.end] for s in spans)
         return GoldQuery(str(value.get("id", line)), text, documents, spans, reference, known)
 
+    def require_first(self, line: int, value: JsonObject, query: GoldQuery) -> None:
+        """Refuse an id that was given before, and a query that can be answered on one line and cannot on another."""
+        if "id" in value and (before := self._ids.setdefault(query.id, line)) != line:
+            raise self.refuse(line, f"its id {query.id!r} is that of line {before}")
+        before, known = self._marks.setdefault(query.sha256, (line, query.answerable))
+        if known != query.answerable:
+            raise self.refuse(line, f"it is the query of line {before}, and only one of both can be answered")
+
     def _answerable(self, line: int, value: JsonObject, comes: bool, told: bool) -> bool:
         """Whether there is an answer; what says both is refused. ``told``: documents or spans are given, if only none."""
         mark = value.get("answerable")
-        if "answerable" in value and not isinstance(mark, bool):
-            raise self.refuse(line, "answerable is true or false")
         nothing = told and not comes
         if mark is True and nothing:
             raise self.refuse(line, "answerable is true, and nothing should come")
@@ -190,7 +200,8 @@ def read_queries(path: Path, file: ChunkFile, index: str) -> list[GoldQuery]:
             value = parse_json(line)
         except ValueError as error:
             raise reader.refuse(number, f"it is no JSON: {error}") from error
-        found.append(reader.query(number, value))
+        found.append(query := reader.query(number, value))
+        reader.require_first(number, value, query)
     if not found:
         raise InputRefusedError("bad_queries", f"{path} has no queries", _FORM)
     if len({bool(query.spans) for query in found if query.ranked}) > 1:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from llmops_tui.datasets.checks.sentences import sentences
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.metrics.base import Answer, Case
-from llmops_tui.inference.retrieval_asked import Retrieved, asks_for_passages, passages_noted
+from llmops_tui.inference.retrieval_asked import GivenPassage, Retrieved, asks_for_passages, passages_noted
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.prompts.store import PromptVersion
@@ -20,6 +23,29 @@ class _Render(Protocol):
     def __call__(
         self, cases: Sequence[Case], prompt: PromptVersion | None, renderer: TemplateRenderer, *, least: int = 1
     ) -> tuple[list[list[ChatMessage]], dict[int, InputRefusedError]]: ...
+
+
+# Letters of a sentence that is no mere heading.
+_LONG = 12
+
+
+def _shown(passages: Sequence[GivenPassage], asked: Sequence[Sequence[ChatMessage]]) -> list[GivenPassage]:
+    """Those of which a sentence stands in what is asked, as it is or as JSON: a template may search for more than it shows.
+
+    What was left out has no text, and stays.
+    """
+    whole = _letters(" ".join(str(message.get("content")) for messages in asked for message in messages))
+    return [one for one in passages if not one["text"] or any(map(whole.__contains__, _forms(one["text"])))]
+
+
+def _forms(text: str) -> list[str]:
+    forms = [_letters(form) for one in sentences(text) for form in (one, json.dumps(one)[1:-1])]
+    # A heading may be a word that stands in the prompt anyhow.
+    return [form for form in forms if len(form) >= _LONG] or [form for form in forms if form]
+
+
+def _letters(text: str) -> str:
+    return "".join(re.findall(r"\w+", text)).casefold()
 
 
 class RetrievedPassages:
@@ -50,7 +76,7 @@ class RetrievedPassages:
                 messages, wrong = render([case], prompt, renderer, least=0)
             found += messages
             unfit |= wrong
-            self._of[case.index] = noted
+            self._of[case.index] = Retrieved(noted.searches, _shown(noted.passages, messages))
         if unfit and len(cases) - len(unfit) < least:
             raise next(iter(unfit.values()))
         return found, unfit
