@@ -41,7 +41,9 @@ def bisect(
     suite: Annotated[
         str, typer.Argument(help="The suite's name or file; it is run whole, so its other cases are known, too.")
     ],
-    case: Annotated[int, typer.Option(min=0, help="The case that broke, by its number in llmops eval show RUN --failures, from 0.")],
+    case: Annotated[
+        int, typer.Option(min=0, help="The case that broke, by its number in llmops eval show RUN --failures, from 0.")
+    ],
     good: Annotated[str, typer.Option(help="A version that was right: name@number or name@label.")],
     bad: Annotated[str, typer.Option(help="A later version that is wrong.")],
     model: Annotated[str, typer.Option("--model", help="The model; default: the suite's first.")] = "",
