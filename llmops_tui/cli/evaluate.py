@@ -82,7 +82,7 @@ def run(
     bad = [s for s in shown if s["state"] == "done" and s["errors"] and s["errors"] >= (s["cases"] or 0)]
     if bad:
         raise LlmopsError(
-            "all_failed", f"every request of {bad[0]['run']} was refused", "llmops eval show reports the reasons."
+            "all_failed", f"every request of {bad[0]['run']} ended in an error", "llmops eval show reports the reasons."
         )
 
 
