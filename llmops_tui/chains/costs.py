@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from llmops_tui.chains.definition import Body, BranchStep, MapStep, RepeatStep, Step
 from llmops_tui.chains.records import CostRecord, RunAsked, StepCost
@@ -76,7 +75,7 @@ def cost_text(cost: CostRecord) -> str:
 
 
 def _asking(
-    resolved: Resolved, body: Body, least: int, most: int | None, left_out: set[str], given: Mapping[str, Any]
+    resolved: Resolved, body: Body, least: int, most: int | None, left_out: set[str], given: Mapping[str, object]
 ) -> Iterator[tuple[Step, int, int | None]]:
     """The steps that ask a model, each with how often at least and at most; ``given`` are the values known to a body."""
     for name, step in body.steps.items():
