@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from llmops_tui.chains.definition import Body, BranchStep, MapStep, RepeatStep, Step
 from llmops_tui.chains.records import CostRecord, RunAsked, StepCost
@@ -24,7 +24,9 @@ def cost_of(asked: RunAsked, resolved: Resolved, tools: ChainTools, jobs: JobSto
     left_out = set(steps_before(resolved, again["step"])) if again is not None else set()
     measured = _Measured(all_runs(jobs, asked["chain"]))
     steps: list[StepCost] = []
-    for step, least, most in _asking(resolved, resolved.chain.body, 1, 1, left_out):
+    # Of a dataset each row may bring another list.
+    given = {} if asked["dataset"] else {**resolved.chain.defaults(), **asked["inputs"]}
+    for step, least, most in _asking(resolved, resolved.chain.body, 1, 1, left_out, given):
         seconds, tokens = measured.of(step.name)
         steps.append(
             {
@@ -65,16 +67,17 @@ def cost_text(cost: CostRecord) -> str:
     models = ", ".join(dict.fromkeys(step["model"] for step in cost["steps"])) or "no model"
     parts = [f"{told} to {models}"]
     if cost["tokens"] is not None and cost["seconds"] is not None:
-        parts.append(f"about {cost['tokens']:,.0f} tokens and {cost['seconds']:,.0f} s, by {cost['measured']}")
+        of = "" if most == least else f" for {counted(least, 'request')} alone" if most is None else " at least"
+        parts.append(f"about {cost['tokens']:,.0f} tokens and {cost['seconds']:,.0f} s{of}, by {cost['measured']}")
     elif least:
         parts.append("no run has measured it yet")
     return "; ".join(parts)
 
 
 def _asking(
-    resolved: Resolved, body: Body, least: int, most: int | None, left_out: set[str]
+    resolved: Resolved, body: Body, least: int, most: int | None, left_out: set[str], given: Mapping[str, object]
 ) -> Iterator[tuple[Step, int, int | None]]:
-    """The steps that ask a model, each with how often at least and at most."""
+    """The steps that ask a model, each with how often at least and at most; ``given`` are the values known to a body."""
     for name, step in body.steps.items():
         if name in left_out:
             continue
@@ -90,10 +93,13 @@ def _asking(
                 low = least if fields.until else least * fields.repeat
             elif isinstance(fields, MapStep):
                 dataset = resolved.steps[step.place].dataset
-                members = min(dataset.rows, fields.limit) if dataset is not None else None
+                listed = given.get(fields.map)
+                rows = dataset.rows if dataset is not None else len(listed) if isinstance(listed, list) else None
+                members = None if rows is None else min(rows, fields.limit)
                 low = 0 if members is None else least * members
                 high = None if members is None or most is None else most * members
-            yield from _asking(resolved, inner, low, high, set())
+            # Inside, a name may stand for something else.
+            yield from _asking(resolved, inner, low, high, set(), {})
 
 
 class _Measured:

@@ -13,6 +13,7 @@ from llmops_tui.cli.chain import Model, Ref
 from llmops_tui.cli.job import run_job
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.cli.prompt import read_given
+from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, LlmopsError
 from llmops_tui.safe_text import safe_line
 
@@ -223,7 +224,8 @@ def _row(span: SpanRecord) -> tuple[Any, ...]:
     stopped = "failed" if span["state"] == "failed" else f"{span['stopped']}{' (known)' if span['cached'] else ''}"
     told = span["error"] or ("" if span["output"] is None else _short(span["output"]))
     if span["rows"] is not None:
-        told = f"{span['rows']:,} rows" + (f", {span['failed']:,} failed" if span["failed"] else "")
+        what = "round" if span["kind"] == "repeat" else "row"
+        told = counted(span["rows"], what) + (f", {span['failed']:,} failed" if span["failed"] else "")
     return span["path"], span["kind"], round(span["seconds"], 3), tokens or None, stopped, told
 
 

@@ -86,9 +86,11 @@ def run(
 
 def require_answers(states: Sequence[EvalState]) -> None:
     """Fail where a run has no answer at all: its figures say nothing."""
-    bad = next((state.run.name for state in states if state.all_refused), None)
+    bad = next((state.run.name for state in states if state.all_errors), None)
     if bad is not None:
-        raise LlmopsError("all_failed", f"every request of {bad} was refused", "llmops eval show reports the reasons.")
+        raise LlmopsError(
+            "all_failed", f"every request of {bad} ended in an error", "llmops eval show reports the reasons."
+        )
 
 
 def follow(session: Session, store: EvaluationStore, names: list[str]) -> None:

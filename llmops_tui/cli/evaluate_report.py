@@ -56,7 +56,7 @@ def first_figure(state: EvalState) -> str:
 
 def run_text(session: Session, state: EvalState) -> str:
     """A run for people."""
-    from llmops_tui.evaluation.kept_summary import cache_told, interval_told
+    from llmops_tui.evaluation.kept_summary import answered, cache_told, errors_told, interval_told
 
     run, summary = state.run, state.run.summary
     head = f"{run.name}: {state.shown} · {run.suite_ref} · {run.column}"
@@ -64,9 +64,9 @@ def run_text(session: Session, state: EvalState) -> str:
         return head + (f" · {state.told}" if state.told else "")
     rows = [(n, figure_text(f), f["n"], f["unusable"] or "", interval_told(f)) for n, f in summary["metrics"].items()]
     cached = f", {cache_told(summary)}" if summary["cached"] else ""
-    errors = f", {summary['errors']:,} refused" if summary["errors"] else ""
+    errors = f", {told}" if (told := errors_told(summary)) else ""
     early = " (stopped early: the interval is narrow enough)" if summary.get("stopped_early") else ""
-    answers = counted(summary["answers"], "answer")
+    answers = counted(answered(summary), "answer")
     lines = [
         head,
         f"{counted(summary['cases'], 'case')}, {answers}{cached}{errors}{early}; {_costs(summary['costs'])}",
@@ -146,7 +146,7 @@ def show(
     context: typer.Context,
     name: RunName,
     failures: Annotated[
-        bool, typer.Option("--failures", help="Show the cases that are wrong, refused or unscored.")
+        bool, typer.Option("--failures", help="Show the cases that are wrong, unscored, or ended in an error.")
     ] = False,
     case: Annotated[
         int | None,

@@ -162,8 +162,11 @@ def _ended(session: Session, end: StreamEnd) -> Answered:
     """What the end of an answer tells; warnings are said, too."""
     data: Answered = {"finish_reason": end.finish_reason}
     data["usage"], data["timing"] = figures_of(end.timings)
-    if end.warnings:
-        data["warnings"] = end.warnings
+    return {**data, **warnings_said(session, end)}
+
+
+def warnings_said(session: Session, end: StreamEnd) -> Answered:
+    """Say what could not be done as it was asked, and return it; nothing where there is nothing."""
     for warning in end.warnings:
         session.say(f"{warning['param']}: {warning['message']}")
-    return data
+    return {"warnings": end.warnings} if end.warnings else {}

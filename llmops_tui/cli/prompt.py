@@ -307,7 +307,7 @@ def figures_told(data: Answered) -> str:
 
 
 async def _run(session: Session, runner: PromptRunner, request: RunRequest, model: Model, offer: Offer) -> Answered:
-    from llmops_tui.cli.generate import figures_of
+    from llmops_tui.cli.generate import figures_of, warnings_said
     from llmops_tui.cli.tool_calls import called, uncalled
 
     text: list[str] = []
@@ -336,6 +336,7 @@ async def _run(session: Session, runner: PromptRunner, request: RunRequest, mode
         "finish_reason": end.finish_reason,
         "usage": tokens,
         "timing": times,
+        **warnings_said(session, end),
     }
     if tools is None and end.calls:
         # Of a tool that the version holds, and nobody here can call.

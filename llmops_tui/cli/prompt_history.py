@@ -74,7 +74,7 @@ def bisect(
         session.say(f"{wanted.ref} …")
         (run,) = store.start(bisection.suite, [bisection.column(wanted)])
         follow(session, store, [run.name])
-        bisection.look(wanted)
+        bisection.look(wanted, run.name)
     found = bisection.found()
     session.emit(found, lambda: _found_text(found))
 

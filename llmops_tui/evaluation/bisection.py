@@ -155,13 +155,21 @@ class Bisection:
         middle = (low + high) / 2
         return self.versions[min(left, key=lambda at: (abs(at - middle), at))] if left else None
 
-    def look(self, version: PromptVersion) -> None:
-        """Take in the newest run of a version that counts today.
+    def look(self, version: PromptVersion, made: str = "") -> None:
+        """Take in the newest run of a version that counts today; ``made`` names one that was made for it just now.
+
+        That one is taken, too, where some of its cases have no answer: another would have none either.
 
         Raises:
             InputRefusedError: ``not_evaluated``: there is none; says why others do not count.
         """
-        self._take(version, self.store.all())
+        try:
+            self._take(version, self.store.all())
+        except InputRefusedError as error:
+            run = self.store.get(made) if made else None
+            if error.code != "not_evaluated" or run is None or run.summary is None or not run.summary["errors"]:
+                raise
+            self._tried[version.number] = run, self._value(run)
 
     def _take(self, version: PromptVersion, runs: Sequence[EvalRun]) -> None:
         column = self.column(version)
@@ -175,6 +183,13 @@ class Bisection:
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if known else None
 
+    def _told(self, run: EvalRun, value: float | None) -> str:
+        """A value in words; where there is none, the error that the case ended in."""
+        if value is not None:
+            return f"{value:g}"
+        errors = (one.answer.error for one in results_of(run) if one.case.index == self.case and one.answer.error)
+        return f"not scored{''.join(f', {error}' for error in [*errors][:1])}"
+
     # ── what was found ──
 
     @property
@@ -186,7 +201,9 @@ class Bisection:
         """
         (good, first), (bad, last) = self._tried[self.versions[0].number], self._tried[self.versions[-1].number]
         if first is None or last is None or first == last:
-            told = f"{self.versions[0].ref}: {_told(first)}, {self.versions[-1].ref}: {_told(last)}"
+            told = (
+                f"{self.versions[0].ref}: {self._told(good, first)}, {self.versions[-1].ref}: {self._told(bad, last)}"
+            )
             raise InputRefusedError(
                 "not_broken",
                 f"case {self.case} scores alike at both ends by {self.metric}, or was not scored ({told})",
@@ -258,7 +275,3 @@ def _way(versions: Sequence[PromptVersion], first: PromptVersion, last: PromptVe
     between = [known[number] for number in sorted(known) if first.number <= number <= last.number]
     # What was proposed and never taken is on nobody's way.
     return [one for one in between if not one.candidate_of or one.number in {first.number, last.number}]
-
-
-def _told(value: float | None) -> str:
-    return "not scored" if value is None else f"{value:g}"

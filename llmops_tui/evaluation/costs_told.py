@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.kept_summary import answered, errors_told
 from llmops_tui.evaluation.plan_records import CostPlan, PlanRecord, PowerRecord
 from llmops_tui.evaluation.records import Costs, OverlapFacts
 from llmops_tui.evaluation.run import EvalRun
@@ -26,10 +27,11 @@ def card_text(run: EvalRun) -> str:
         return "\n".join([*lines, "The rest is known when the run is done."])
     whole = run.not_whole
     lines.append(
-        f"cases     {summary['cases']:,}{f': {whole}' if whole else ''}, {counted(summary['answers'], 'answer')}"
+        f"cases     {summary['cases']:,}{f': {whole}' if whole else ''}, {counted(answered(summary), 'answer')}"
+        + (f", {told}" if (told := errors_told(summary)) else "")
     )
     costs = summary["costs"]
-    fresh = summary["answers"] - summary["cached"]
+    fresh = answered(summary) - summary["cached"]
     if fresh:
         tokens = (costs["prompt_tokens"] + costs["completion_tokens"]) / fresh
         lines.append(f"tokens    {tokens:,.1f} an answer")

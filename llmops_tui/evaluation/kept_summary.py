@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from llmops_tui.counts import counted
 from llmops_tui.evaluation.fact_records import AbstentionFacts, CellFacts, SentenceFacts
 from llmops_tui.evaluation.records import Figure, RunSummary
 from llmops_tui.evaluation.statistics.words import too_few_to_say
@@ -49,6 +50,16 @@ def whole(summary: JsonObject | None) -> RunSummary | None:
 def answered_at(at: float | None) -> str:
     """When an answer from the cache was given, in words."""
     return "" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def answered(summary: RunSummary) -> int:
+    """How many requests were answered: of all that were made, those without an error."""
+    return max(0, summary["answers"] - summary["errors"])
+
+
+def errors_told(summary: RunSummary) -> str:
+    """How many requests ended in an error, in words; empty where none did."""
+    return counted(summary["errors"], "error") if summary["errors"] else ""
 
 
 def cache_told(summary: RunSummary) -> str:

@@ -158,7 +158,10 @@ class OverlapFacts(TypedDict, total=False):
 
 
 class RunSummary(TypedDict, total=False):
-    """The figures of a run, by metric; ``oldest`` is when the oldest answer from the cache was given."""
+    """The figures of a run, by metric; ``oldest`` is when the oldest answer from the cache was given.
+
+    ``answers`` is how many requests were made, of which ``errors`` ended in an error and have no answer.
+    """
 
     cases: int
     of: int

@@ -143,7 +143,7 @@ class EvalState:
         return NEVER_BEGAN if self.state == "lost" else ""
 
     @property
-    def all_refused(self) -> bool:
+    def all_errors(self) -> bool:
         """Whether no case was answered: the job did all that it was to do, and nothing was measured by it."""
         summary = self.run.summary
         return summary is not None and bool(summary["answers"]) and summary["errors"] >= summary["answers"]
@@ -151,7 +151,7 @@ class EvalState:
     @property
     def shown(self) -> str:
         """The word for it that people are shown."""
-        return "all refused" if self.all_refused else self.state
+        return "all errors" if self.all_errors else self.state
 
     @property
     def told(self) -> str:

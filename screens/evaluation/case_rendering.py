@@ -169,7 +169,7 @@ def case_content(result: Result, before: Result | None) -> Content:
     if result.answer.thinking:
         parts += [_label("thinking"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
     if result.answer.error:
-        parts += [(f"refused: {safe_line(result.answer.error, 400)}\n", "$error")]
+        parts += [(f"error: {safe_line(result.answer.error, 400)}\n", "$error")]
     parts += _score_parts(result, before)
     answer = result.answer
     ended = [

@@ -87,7 +87,7 @@ def case(row: CaseAcross, runs: Sequence[EvalRun], metric: str) -> Content:
             continue
         text = said(result)[:4000]
         if result.answer.error:
-            parts.append((f"refused: {safe_line(result.answer.error, 400)}\n", "$error"))
+            parts.append((f"error: {safe_line(result.answer.error, 400)}\n", "$error"))
         elif first is None:
             first = text
             parts.append(f"{safe_text(text)}\n")

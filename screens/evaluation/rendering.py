@@ -8,7 +8,7 @@ from textual.content import Content
 
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.facts_told import facts_told
-from llmops_tui.evaluation.kept_summary import cache_told
+from llmops_tui.evaluation.kept_summary import answered, cache_told, errors_told
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
@@ -55,7 +55,7 @@ _BAR = 24
 
 def _state(state: EvalState) -> Part:
     told = state.state
-    if state.all_refused:
+    if state.all_errors:
         return f"{mark_of('failed')} {state.shown}", "bad"
     if state.state == "running" and state.job is not None:
         told = state.job.message.partition(" · ")[0] or f"{state.job.progress:.0%}"
@@ -192,12 +192,12 @@ def _places(figure: Figure) -> int:
 def _headline(summary: RunSummary) -> Content:
     costs = summary["costs"]
     parts: list[Any] = [counted(summary["cases"], "case")]
-    if summary["answers"] != summary["cases"]:
-        parts.append(f", {counted(summary['answers'], 'answer')}")
+    if answered(summary) != summary["cases"]:
+        parts.append(f", {counted(answered(summary), 'answer')}")
     if summary["cached"]:
         parts.append((f", {cache_told(summary)}", "$muted"))
-    if summary["errors"]:
-        parts.append((f", {summary['errors']:,} refused", "$error"))
+    if told := errors_told(summary):
+        parts.append((f", {told}", "$error"))
     if summary.get("stopped_early"):
         parts.append((f", stopped early of {summary['of']:,}: the interval is narrow enough", "$warning"))
     tokens = costs["prompt_tokens"] + costs["completion_tokens"]

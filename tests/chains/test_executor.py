@@ -21,6 +21,7 @@ from llmops_tui.chains.resolution import resolve
 from llmops_tui.chains.runs import check_again, edited
 from llmops_tui.chains.spans import FileJournal, MemoryJournal, read_spans, spans_behind
 from llmops_tui.chains.tools import ChainTools
+from llmops_tui.cli.chain_run import _row
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.answer_settings import read_settings
 from llmops_tui.inference.sampling import SamplingParameters
@@ -168,6 +169,7 @@ steps:
 """
     models, journal = ScriptedModels(lambda said: said.rpartition("? ")[2]), MemoryJournal()
     assert _run(text, tools, models, {"ticket": "so"}, journal) == "so!!"
+    assert [_row(one)[-1] for one in journal.spans if one["kind"] == "repeat"] == ["2 rounds"]
     assert [(one["stopped"], one["rows"]) for one in journal.spans if one["kind"] == "repeat"] == [("until", 2)]
     # From the first round on it is a text.
     text = text.replace("previous == 'so!!'", "previous|length > 1")

@@ -12,7 +12,7 @@ from llmops_tui.inference.engine_wire import ThinkingRecord
 from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import Bench
 from tests.engine.talking import Talking, opened
-from tests.engine.test_request_fields import CHAT, HI
+from tests.engine.test_request_fields import CHAT, HI, PLAIN
 
 THINKER = (
     "{% for m in messages %}<|{{ m.role }}|>"
@@ -91,6 +91,16 @@ async def test_the_server_holds_thinking_to_its_budget(talking: Talking) -> None
     assert (await talking.post(CHAT, both)).json()["error"]["param"] == "enable_thinking"
     text = await talking.post("/v1/completions", {"prompt": "a", "thinking_budget": 5})
     assert text.json()["error"]["param"] == "thinking_budget"
+
+
+async def test_a_budget_where_nothing_thinks_is_told(workspace: Workspace) -> None:
+    async for plain in opened(workspace, PLAIN):
+        plain.says("x")
+        told = {"param": "thinking_budget", "message": "this model does not think"}
+        for budget, warnings in ((5, [told]), (0, [])):
+            answer = (await plain.post(CHAT, {"messages": HI, "thinking_budget": budget})).json()
+            assert answer.get("warnings", []) == warnings
+            assert "thinking" not in plain.asked_for
 
 
 async def test_an_answer_goes_on_from_given_tokens(talking: Talking) -> None:

@@ -93,6 +93,24 @@ def test_what_is_no_break_is_refused(store: EvaluationStore) -> None:
         between(store, metric="bleu")
 
 
+def test_a_version_whose_case_cannot_be_asked_is_taken_as_it_is_and_told(store: EvaluationStore) -> None:
+    suite = check_suite(BODY, "s")
+    store.save_suite(suite)
+    bisection = between(store, "long@1", "long@2")
+    made = finished(store, suite, "long@1", failed=5)
+    with pytest.raises(InputRefusedError) as refused:
+        bisection.look(bisection.versions[0])
+    assert refused.value.code == "not_evaluated"
+    bisection.look(bisection.versions[0], made)
+    bisection.look(bisection.versions[1], finished(store, suite, "long@2", right=5))
+    with pytest.raises(InputRefusedError, match=r"long@1: not scored, template_failed: division by zero, long@2: 0\)"):
+        bisection.next()
+    # An error of another case hides nothing of this one.
+    bisection.look(bisection.versions[0], finished(store, suite, "long@1", failed=2))
+    assert bisection.next() is None
+    assert bisection.found()["broke"] == 2
+
+
 def test_a_case_that_is_not_there_is_refused_before_anything_is_run(store: EvaluationStore) -> None:
     store.save_suite(check_suite(BODY, "s"))
     with pytest.raises(InputRefusedError, match="has no case 6") as refused:

@@ -72,7 +72,14 @@ def store(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> EvaluationStore
 
 
 def finished(
-    store: EvaluationStore, suite: Suite, prompt: str, *, right: int = 6, limit: int | None = None, **manifest: Any
+    store: EvaluationStore,
+    suite: Suite,
+    prompt: str,
+    *,
+    right: int = 6,
+    limit: int | None = None,
+    failed: int | None = None,
+    **manifest: Any,
 ) -> str:
     """A run as the job leaves it, without any model."""
     version = store.save_suite(suite)
@@ -80,7 +87,8 @@ def finished(
     cases = build_cases(suite, store.datasets, limit)
     log = ResultLog(entry.results)
     for one in cases.cases:
-        log.add(Result(one, 0, Answer(text="yes"), {"exact": Score(float(one.index < right))}))
+        answer = Answer(error="template_failed: division by zero") if one.index == failed else Answer(text="yes")
+        log.add(Result(one, 0, answer, {} if answer.error else {"exact": Score(float(one.index < right))}))
     log.close()
     metrics = suite.made_metrics()
     summary = summarise(list(log.done.values()), metrics, 1.0)

@@ -146,12 +146,12 @@ def test_a_run_without_an_answer_is_shown_as_that() -> None:
     summary: Any = {"answers": 3, "errors": 3}
     run: Any = SimpleNamespace(name="r-1", summary=summary)
     state = EvalState(run, None, "done")
-    assert (state.all_refused, state.shown) == (True, "all refused")
+    assert (state.all_errors, state.shown) == (True, "all errors")
     with pytest.raises(LlmopsError, match="every request of r-1 was refused") as refused:
         require_answers([state])
     assert refused.value.code == "all_failed"
     summary["errors"] = 2
-    assert (state.all_refused, state.shown) == (False, "done")
+    assert (state.all_errors, state.shown) == (False, "done")
     require_answers([state])
 
 

@@ -143,7 +143,7 @@ def test_a_run_of_which_nothing_was_answered_is_no_success() -> None:
         kept: Any = SimpleNamespace(summary={"answers": answers, "errors": errors})
         return EvalState(kept, None, "done")
 
-    assert state.part(run(300, 300)) == ("✗ all refused", "bad")
+    assert state.part(run(300, 300)) == ("✗ all errors", "bad")
     assert state.part(run(300, 299)) == ("✓ done", "good")
 
 

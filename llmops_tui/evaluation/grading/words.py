@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.grading.sheets import FIRST, SECOND, TIE, GradeSheet, VoteSheet
 
-_VOTES = {"1": FIRST, "2": SECOND, "tie": TIE, "t": TIE}
+_VOTES = {"1": FIRST, FIRST: FIRST, "2": SECOND, SECOND: SECOND, "t": TIE, TIE: TIE}
 
 
 def value_of(sheet: GradeSheet | VoteSheet, item: str, text: str) -> str:
@@ -22,7 +22,7 @@ def value_of(sheet: GradeSheet | VoteSheet, item: str, text: str) -> str:
         return str(sheet.criterion.grade(text))
     meant = _VOTES.get(text.strip().lower())
     if meant is None:
-        raise InputRefusedError("bad_grade", f"{text!r} is not a vote", "Write 1, 2 or tie.")
+        raise InputRefusedError("bad_grade", f"{text!r} is not a vote", "Write 1 (or first), 2 (or second), or tie.")
     return sheet.as_kept(item, meant)
 
 

@@ -50,7 +50,7 @@ from llmops_tui.inference.server.records import Record
 from llmops_tui.inference.server.sampling_asked import sampling_of
 from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.server.template_features import turns_of
-from llmops_tui.inference.server.thinking import thinking_held, variables_asked
+from llmops_tui.inference.server.thinking import budget_unused, thinking_held, variables_asked
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.inference.wire import ChatMessage
 from llmops_tui.workspace.ids import new_id
@@ -170,7 +170,7 @@ class Completions:
         schema = schema_of(answer) if answer is not None and answer["type"] in JSON_FORMS else None
         parameters = {t["function"]["name"]: t["function"].get("parameters") or {} for t in tools}
         held = replace(held, answer=schema, tools=parameters)
-        warned = list(asked.warnings)
+        warned = [*asked.warnings, *budget_unused(chat.format, body.thinking_budget, asked.called("thinking_budget"))]
         if begins_call(chat.format, prompt.begun, tools):
             held = replace(held, held=replace(held.held, checked=True))
             warned.append({"param": asked.called(f"messages[{len(turns)}].content"), "message": _BEGUN_CALL})

@@ -9,6 +9,7 @@ from llmops_tui.inference.server.schemas import ChatRequest
 from llmops_tui.inference.server.served_format import ServedFormat
 from llmops_tui.inference.server.template_features import variables_of
 from llmops_tui.inference.template_renderer import Variables
+from llmops_tui.inference.wire import Warned
 
 
 def template_variables(
@@ -31,6 +32,12 @@ def template_variables(
 def variables_asked(chat: ServedFormat, body: ChatRequest) -> Variables:
     """The further variables that a chat completion asks for."""
     return template_variables(chat, body.chat_template_kwargs, body.enable_thinking, body.reasoning_effort)
+
+
+def budget_unused(chat: ServedFormat, budget: int | None, param: str) -> list[Warned]:
+    """What is told of a budget that has nothing to end, since the model does not think."""
+    unused = bool(budget) and chat.answers.thinking is None
+    return [Warned(param=param, message="this model does not think")] if unused else []
 
 
 def thinking_held(chat: ServedFormat, prompt: Prompt, budget: int | None) -> ThinkingRecord | None:
