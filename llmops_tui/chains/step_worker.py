@@ -21,7 +21,7 @@ import jinja2.sandbox
 
 from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.schema_keywords import Schema
-from llmops_tui.inference.schema_validation import problems_of
+from llmops_tui.inference.schema_validation import prepare, problems_of
 from llmops_tui.inference.template_renderer import Variables
 from llmops_tui.jobs.process import end_when_orphaned
 
@@ -126,6 +126,8 @@ def main() -> None:
     end_when_orphaned()
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Before the first question, whose time is limited: reading the drafts of JSON Schema is none of an answer's.
+    prepare()
     expressions = _Expressions()
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(json.dumps(_answer(expressions, json.loads(line))).encode() + b"\n")

@@ -147,7 +147,7 @@ def test_a_run_without_an_answer_is_shown_as_that() -> None:
     run: Any = SimpleNamespace(name="r-1", summary=summary)
     state = EvalState(run, None, "done")
     assert (state.all_errors, state.shown) == (True, "all errors")
-    with pytest.raises(LlmopsError, match="every request of r-1 was refused") as refused:
+    with pytest.raises(LlmopsError, match="every request of r-1 ended in an error") as refused:
         require_answers([state])
     assert refused.value.code == "all_failed"
     summary["errors"] = 2

@@ -300,7 +300,8 @@ def test_a_run_has_its_state_in_every_width(width: int) -> None:
     )
     job = SimpleNamespace(message="120 of 300 · 4 min", progress=0.4)
     states: list[Any] = [
-        SimpleNamespace(run=run, state="done", job=None), SimpleNamespace(run=run, state="running", job=job),
+        SimpleNamespace(run=run, state="done", job=None, all_errors=False),
+        SimpleNamespace(run=run, state="running", job=job, all_errors=False),
     ]  # fmt: skip
     plan = ColumnPlan([column for column in RUN_COLUMNS if column.chosen], states, "", width, 2)
     text = "".join(part for part, _ in plan.line(states[1]))
