@@ -455,7 +455,7 @@ async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
         feed._app.call_from_thread(
             feed._app.show_status, replace(feed._app.status, model=f"chosen {len(looks)}", loaded=True)
         )
-        return {"jobs": 7}
+        return {"notices": 7}
 
     monkeypatch.setattr(StatusFeed, "_fields", inspect)
     async with open_app() as pilot:
@@ -465,7 +465,7 @@ async def test_a_look_at_the_machine_never_takes_back_a_model_chosen_meanwhile(
         # The next look may just be choosing another; what it brings back is that the chosen one is not loaded.
         def taken_over() -> bool:
             status = pilot.app.status  # type: ignore[attr-defined]
-            return len(looks) >= before + 2 and status.jobs == 7 and not status.loaded
+            return len(looks) >= before + 2 and status.notices == 7 and not status.loaded
 
         await until(pilot, taken_over)
         assert pilot.app.status.model.startswith("chosen")  # type: ignore[attr-defined]

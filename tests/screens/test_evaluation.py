@@ -387,7 +387,7 @@ async def test_scores_without_a_value_are_drawn(open_app: OpenApp, sample: Works
     store.finish(name, entry.manifest, summary, sha256_file(entry.results))
     async with open_app() as pilot:
         await open_evaluation(pilot)
-        await until(pilot, lambda: "refused: context_full" in text(pilot, "#case-text"))
+        await until(pilot, lambda: "error: context_full" in text(pilot, "#case-text"))
         assert "not available" in text(pilot, "#figures-text")
 
 
