@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.fact_records import AbstentionFacts, CellFacts, MeanRecord
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.contexts import answerable, context_of
 from llmops_tui.evaluation.metrics.recognised import Recognised
-from llmops_tui.evaluation.metrics.texts import short
+from llmops_tui.evaluation.metrics.texts import compiles, short
 from llmops_tui.evaluation.records import Facts
 from llmops_tui.evaluation.statistics.intervals import ends, mean_interval
 
@@ -43,20 +43,13 @@ class Abstention(Recognised):
         Field(max_length=50, description="Words by which an answer abstains, too, such as NOT_FOUND."),
     ] = ()
     pattern: Annotated[
-        str, Field(max_length=2000, description="A regular expression that is found where an answer abstains, too.")
+        str,
+        Field(max_length=2000, description="A regular expression that is found where an answer abstains, too."),
+        AfterValidator(compiles),
     ] = ""
     revision: ClassVar[int] = 2
     binary: ClassVar[bool] = True
     of_case: ClassVar[tuple[str, ...]] = ("answerable",)
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        return pattern
 
     @field_validator("words")
     @classmethod

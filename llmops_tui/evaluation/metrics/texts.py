@@ -8,7 +8,7 @@ import string
 from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score, right_or_wrong
 from llmops_tui.words import WORDS
@@ -109,22 +109,26 @@ class Contains(Metric):
         return text.lstrip().startswith(part) if self.at_start else part in text
 
 
+def compiles(pattern: str) -> str:
+    """A regular expression, which is read when a suite is, and not first when an answer comes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
 class Matches(Metric):
     """The answer matches a regular expression somewhere, or, with ``negate``, nowhere."""
 
     type: Literal["regex"] = "regex"
-    pattern: Annotated[str, Field(max_length=2000)]
+    pattern: Annotated[str, Field(max_length=2000), AfterValidator(compiles)]
     negate: bool = False
     binary: ClassVar[bool] = True
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        return pattern
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it does."""
