@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
-from textual.screen import Screen
+
+from screens.widgets.screen_below import LayeredScreen
 
 if TYPE_CHECKING:
     from llmops_tui.prompts.compare.columns import Column
@@ -166,7 +167,7 @@ def place_of(kept: object) -> Destination | None:
 _ON_THE_WAY = ScreenPlace("")
 
 
-class PlaceScreen(Screen[None]):
+class PlaceScreen(LayeredScreen[None]):
     """A screen that can show things, and say what it shows.
 
     Attributes:

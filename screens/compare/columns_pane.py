@@ -238,7 +238,7 @@ class ColumnsPane(Pane):
     def _flush(self) -> None:
         """Draw what came to all columns in one frame, and wait as long as its cells take to travel."""
         self._timer = None
-        cells = sum(view.stream.flush() for view in self._views)
+        cells = sum(drawn for view in self._views if (drawn := view.stream.flush()) and view.display)
         if cells:
             self._timer = self.set_timer(max(self._interval, cells / self._cells_per_second), self._flush)
 

@@ -9,8 +9,10 @@ from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets._toast import ToastRack  # Textual exports it nowhere else
 
+from screens.widgets.screen_below import LayeredScreen
 
-class Modal(ModalScreen[ScreenResultType]):
+
+class Modal(ModalScreen[ScreenResultType], LayeredScreen[ScreenResultType]):
     """A modal screen that is dismissed once.
 
     A key that arrives while a dialog is closing would close the screen below it too, or give the answer twice.

@@ -19,7 +19,7 @@ from screens.widgets.text_wrap import wrap_line
 class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]  # each level has BINDINGS of its own
     """Shows foreign text, made harmless; ``feed`` may be called for every token."""
 
-    DEFAULT_CSS = "StreamView { height: 1fr; scrollbar-size-vertical: 1; }"
+    DEFAULT_CSS = "StreamView { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }"
 
     def __init__(self, profile: TerminalProfile, *, placeholder: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -70,6 +70,8 @@ class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]
         text = "".join(self._pending)
         self._pieces.append(text)
         self._pending = []
+        if not self.size.width:
+            return 0  # not on the screen so far; once it has a width, all of it is wrapped to that
         first = self._append(safe_text(text))
         follow = self._at_end()
         self._resize_content()
@@ -126,8 +128,19 @@ class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]
         if self._profile.remote:
             # Room to scroll half a page at a time: every scroll repaints the whole pane.
             height = max(height, self.scroll_offset.y + self.size.height)
-        if self.virtual_size.height != height or self.virtual_size.width != self.size.width:
-            self.virtual_size = Size(self.size.width, height)
+        self._resize_to(height)
+
+    def _resize_to(self, height: int) -> None:
+        size = Size(self.size.width, height)
+        if size == self.virtual_size:
+            return
+        if size.width == self.virtual_size.width and (height > self.size.height) == self.show_vertical_scrollbar:
+            # No bar comes or goes: to lay out the whole screen for a line more costs ten times what the line does.
+            self.set_reactive(StreamView.virtual_size, size)
+            if self.show_vertical_scrollbar:
+                self.vertical_scrollbar.window_virtual_size = height
+        else:
+            self.virtual_size = size
 
     def _at_end(self) -> bool:
         hidden = self.virtual_size.height - self.size.height
@@ -142,6 +155,6 @@ class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]
         target = self.scroll_offset.y + overflow
         if self._profile.remote:
             target += height // 2
-            self.virtual_size = Size(self.size.width, target + height)
+            self._resize_to(target + height)
         self.scroll_to(y=target, animate=False, immediate=True)
         return True
