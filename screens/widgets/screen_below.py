@@ -70,7 +70,8 @@ class LayeredScreen(Screen[ScreenResultType]):
         stack = self.app.screen_stack
         if self not in self.app._background_screens:  # noqa: SLF001
             super()._compositor_refresh()
-        elif dirty := self._compositor._dirty_regions:  # noqa: SLF001
+            return
+        if dirty := self._compositor._dirty_regions:  # noqa: SLF001
             stack[stack.index(self) + 1].refresh(*dirty)
             dirty.clear()
-            self._dirty_widgets.clear()
+        self._dirty_widgets.clear()

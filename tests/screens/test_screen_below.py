@@ -57,9 +57,19 @@ class _App(App[None]):
         view.flush()
 
 
+def _waits(screen: Screen[object]) -> bool:
+    """Whether anything of a screen is to be drawn, or told to the one above it."""
+    asked = screen._layout_required or screen._scroll_required or screen._repaint_required
+    return bool(asked or screen._dirty_widgets or screen._compositor._dirty_regions)
+
+
 async def _at_rest(pilot: Pilot[None]) -> None:
-    for _ in range(4):
+    """Each screen tells the one above it by its own clock: until none has anything to tell, twice."""
+    quiet = 0
+    while quiet < 2:
         await PAUSE(pilot)
+        busy = any(_waits(screen) for screen in pilot.app.screen_stack[1:])
+        quiet = 0 if busy else quiet + 1
         DRAW(pilot.app.screen)
 
 
@@ -98,8 +108,9 @@ def _as_textual_draws(app: App[None]) -> list[list[tuple[str, object]]]:
 async def test_what_goes_on_below_is_seen_as_textual_draws_it() -> None:
     app = _App()
     async with app.run_test(size=(80, 24)) as pilot:
+        await _at_rest(pilot)
         app.add("#left", "one two three\n")
-        app.push_screen(LineDialog("Which?", "A name."))
+        await app.push_screen(LineDialog("Which?", "A name."))
         await _at_rest(pilot)
         before = _cells(app)
         assert before == _as_textual_draws(app)
@@ -119,14 +130,16 @@ async def test_what_goes_on_below_is_seen_as_textual_draws_it() -> None:
 async def test_a_dialog_above_another_one_shows_what_changes_below_both() -> None:
     app = _App()
     async with app.run_test(size=(80, 24)) as pilot:
+        await _at_rest(pilot)
         await app.push_screen(_Small())
+        await _at_rest(pilot)
         await app.push_screen(LineDialog("Which?", "A name."))
         await _at_rest(pilot)
         app.add("#left", "lowest")
         app.screen_stack[2].query_one("#told", Static).update("second")
-        # Each screen tells the one above it, by its own clock.
-        while not ("lowest" in _text(app) and "second" in _text(app)):
-            await _at_rest(pilot)
+        await _at_rest(pilot)
+        assert "lowest" in _text(app)
+        assert "second" in _text(app)
         app.pop_screen()
         app.pop_screen()
         await _at_rest(pilot)
@@ -144,6 +157,7 @@ async def test_of_what_is_below_only_lines_that_changed_are_drawn(monkeypatch: p
     monkeypatch.setattr(screen_below._Below, "draw", draw)
     app = _App()
     async with app.run_test(size=(80, 24)) as pilot:
+        await _at_rest(pilot)
         await app.push_screen(LineDialog("Which?", "A name."))
         await _at_rest(pilot)
         drawn.clear()
@@ -171,7 +185,7 @@ async def test_a_text_that_grows_lays_out_the_screen_only_where_its_bar_comes(mo
         monkeypatch.setattr(StreamView, "refresh", refresh)
         for n in range(60):
             app.add("#left", f"line {n}\n")
-            await (_at_rest(pilot) if 18 < n < 24 else PAUSE(pilot))
+            await PAUSE(pilot)
         await _at_rest(pilot)
         view = app.screen.query_one("#left", StreamView)
         assert sum(asked) == 2  # for the bar, and for the text that is narrower by it
