@@ -47,8 +47,8 @@ class _App(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return {"muted": "#888888"}
 
-    def on_mount(self) -> None:
-        self.push_screen(_Below())
+    async def on_mount(self) -> None:
+        await self.push_screen(_Below())
 
     def add(self, where: str, text: str) -> None:
         """Let a text below go on."""
@@ -64,9 +64,11 @@ def _waits(screen: Screen[object]) -> bool:
 
 
 async def _at_rest(pilot: Pilot[None]) -> None:
-    """Each screen tells the one above it by its own clock: until none has anything to tell, twice."""
+    """Each screen tells the one above it with the next message that it gets: until none has anything to tell, twice."""
     quiet = 0
     while quiet < 2:
+        for screen in pilot.app.screen_stack[1:]:
+            screen.check_idle()
         await PAUSE(pilot)
         busy = any(_waits(screen) for screen in pilot.app.screen_stack[1:])
         quiet = 0 if busy else quiet + 1
