@@ -15,7 +15,7 @@ from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import RanRecord, RunAsked, SpanRecord
 from llmops_tui.chains.resolution import Resolved, resolve
 from llmops_tui.chains.runs import RESULTS, get_run, model_files, pinned_spans, row_inputs
-from llmops_tui.chains.spans import FileJournal
+from llmops_tui.chains.spans import FileJournal, read_spans
 from llmops_tui.chains.store import PREFIX
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.datasets.records import Row
@@ -101,11 +101,24 @@ class _Job:
             "sha256": self._resolved.chain.sha256,
             "rows": rows,
             "failed": failed,
+            "all_failed": self._all_failed(rows, failed) if failed else "",
             "requests": counts.requests,
             "cached": counts.cached,
             "tokens": counts.prompt_tokens + counts.completion_tokens,
             "output": output,
         }
+
+    def _all_failed(self, rows: int, failed: int) -> str:
+        if self._asked["dataset"]:
+            return self._asked["dataset"] if failed == rows else ""
+        return next(
+            (
+                one["path"]
+                for one in read_spans(self._context.folder)
+                if "[" not in one["path"] and one["failed"] and one["failed"] == one["rows"]
+            ),
+            "",
+        )
 
     async def _all_rows(self, chain_run: ChainRun) -> tuple[int, int]:
         """How many rows there were, and how many of them have no result."""
