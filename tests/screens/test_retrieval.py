@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, Static
 
+from llmops_tui.chains.store import ChainStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.retrieval.build import build_index
@@ -195,6 +196,8 @@ async def test_queries_are_answered_as_an_evaluation_by_a_key(
 ) -> None:
     PromptStore(shop.catalog).save("faq", template="{{ retrieve(question, 1) }} {{ question }}")
     PromptStore(shop.catalog).save("plain", template="{{ question }}")
+    for name, prompt in (("asks", "faq"), ("asks-nothing", "plain"), ("names-nothing", "gone")):
+        ChainStore(shop.catalog).save(name, f"inputs: {{question: text}}\nsteps: {{answer: {{prompt: {prompt}}}}}\n")
     path = tmp_path / "queries.jsonl"
     path.write_text('{"query": "my card", "documents": ["card.txt"]}\n{"query": "moon", "answerable": false}\n')
     run: list[Suite] = []
@@ -215,7 +218,8 @@ async def test_queries_are_answered_as_an_evaluation_by_a_key(
         for queries, told in ((str(path), ""), ("", "no confirmed queries")):
             await pilot.press("v")
             await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
-            assert app.screen.query_one(Options).option_count == 1
+            offered = app.screen.query_one(Options).options
+            assert [str(one.prompt).strip() for one in offered] == ["faq@1", "chain/asks@1"]
             await pilot.press("enter")
             await until(pilot, lambda: isinstance(app.screen, LineDialog))
             app.screen.query_one(Input).value = queries
