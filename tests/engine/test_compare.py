@@ -58,6 +58,10 @@ def test_a_sweep_makes_columns() -> None:
             read_sweep(wrong)
     with pytest.raises(InputRefusedError, match="temperature 9"):
         swept(column(), "temperature", ["1", "9"])
+    with pytest.raises(InputRefusedError, match=r"temperature 0.0 is there twice"):
+        swept(column(), *read_sweep("temperature 0 0.0"))
+    with pytest.raises(InputRefusedError, match="this one 1,000,000"):
+        read_sweep("seed 1..1000000")
     with pytest.raises(InputRefusedError, match="at most 6"):
         check_count(7)
 
