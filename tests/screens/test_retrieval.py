@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from llmops_tui.chains.store import ChainStore
@@ -49,15 +50,21 @@ def shop(sample: Workspace, tmp_path: Path) -> IndexStore:
     return store
 
 
+async def indexes(pilot: Pilot[int]) -> RetrievalScreen:
+    """Open the indexes from the datasets, and wait until they are read."""
+    await pilot.press("f9", "2")
+    await settle(pilot)
+    await pilot.press("K")
+    await until(pilot, lambda: isinstance(pilot.app.screen, RetrievalScreen))
+    await settle(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, RetrievalScreen)
+    return screen
+
+
 async def test_chunks_are_found_shown_and_explained(open_app: OpenApp, shop: IndexStore, tmp_path: Path) -> None:
     async with open_app() as pilot:
-        app = pilot.app
-        await pilot.press("f9", "2")
-        await settle(pilot)
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
-        await settle(pilot)
-        source = app.screen.query_one(SourcePane)
+        app, source = pilot.app, (await indexes(pilot)).query_one(SourcePane)
         assert "shop@1: 4 documents" in source.told
         await pilot.press("f5")
         await until(pilot, lambda: isinstance(app.screen, LineDialog))
@@ -98,13 +105,7 @@ async def test_without_an_index_the_screen_says_what_to_do(
 
     monkeypatch.setattr(build_flow, "_build", build)
     async with open_app() as pilot:
-        app = pilot.app
-        await pilot.press("f9", "2")
-        await settle(pilot)
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
-        await settle(pilot)
-        screen = app.screen
+        app, screen = pilot.app, await indexes(pilot)
         await pilot.press("f5")
         await settle(pilot)
         assert "n makes one" in notices(pilot)
@@ -156,13 +157,7 @@ async def test_queries_are_confirmed_by_a_key_and_contexts_and_weights_are_offer
     monkeypatch.setattr(build_flow, "_build", build)
     monkeypatch.setattr(build_flow, "_allow_contexts", allow)
     async with open_app() as pilot:
-        app = pilot.app
-        await pilot.press("f9", "2")
-        await settle(pilot)
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
-        await settle(pilot)
-        screen = app.screen
+        app, screen = pilot.app, await indexes(pilot)
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press(*"look through", "enter")
@@ -208,13 +203,7 @@ async def test_queries_are_answered_as_an_evaluation_by_a_key(
 
     monkeypatch.setattr(run_flow, "run_suite", kept)
     async with open_app() as pilot:
-        app = pilot.app
-        await pilot.press("f9", "2")
-        await settle(pilot)
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
-        await settle(pilot)
-        screen = app.screen
+        app, screen = pilot.app, await indexes(pilot)
         for queries, told in ((str(path), ""), ("", "no confirmed queries")):
             await pilot.press("v")
             await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
