@@ -241,7 +241,7 @@ async def test_a_template_with_an_error_says_where(open_app: OpenApp) -> None:
         pane = pilot.app.screen.query_one(VariablesPane)
         await until(pilot, lambda: "user, line 2: Expected an expression" in str(pane.border_subtitle))
         await run(pilot)
-        assert "its user text is no template: line 2" in notices(pilot)
+        assert "line 2: Expected an expression" in notices(pilot)
 
 
 async def test_variables_become_fields_and_keep_their_values(open_app: OpenApp) -> None:
