@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.errors import LlmopsError
+from llmops_tui.errors import InputRefusedError, LlmopsError
 
 _LOOK = "llmops check reports what is wrong; restore damaged files from a backup (llmops restore FILE)."
 _HINTS = {
@@ -38,6 +38,9 @@ _OF_ITS_LIBRARIES = re.compile(
 _OF_PARQUET = re.compile(
     r"(Invalid Input|IO) Error: (Parquet (metadata|file)|\w+ converted type|(\w+ |Failed to )[Dd]ecompress)"
 )
+# As Python, orjson and DuckDB say it.
+_HALF = re.compile(r"surrogates not allowed|^Invalid Input Error: Python Conversion Failure: .* surrogate ")
+_WHICH = re.compile(r"'\\u[0-9a-f]{4}'")
 _TRACEBACK = "LLMOPS_TRACEBACK"
 _NAMES = "llmops check names the file; restore damaged files from a backup (llmops restore FILE)."
 
@@ -49,6 +52,8 @@ def explain_system_error(error: BaseException, place: str = "the system") -> Llm
     """
     if isinstance(error, LlmopsError):
         return error
+    if (half := half_of_character(error)) is not None:
+        return half
     if isinstance(error, OSError):
         return _of_the_system(error, place)
     import sqlite3
@@ -59,6 +64,20 @@ def explain_system_error(error: BaseException, place: str = "the system") -> Llm
     if duckdb is not None and isinstance(error, duckdb.Error):
         return _of_duckdb(str(error), own=type(error) is not duckdb.Error)
     return None
+
+
+def half_of_character(error: BaseException) -> LlmopsError | None:
+    """What it means that a text could not be written because it has half of a character; none where that is not so.
+
+    JSON may have one as an escape, and so has an argument whose bytes are no UTF-8: Python takes both, and no database does.
+    """
+    if not _HALF.search(str(error)):
+        return None
+    found = _WHICH.search(str(error))
+    which = f", {found[0]}" if found else ""
+    return InputRefusedError(
+        "bad_text", f"a text has half of a character{which}", "Write it in UTF-8, and in JSON both halves of an escape."
+    )
 
 
 def _of_the_system(error: OSError, place: str) -> LlmopsError:

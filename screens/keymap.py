@@ -8,6 +8,7 @@ from pathlib import Path
 from llmops_tui.keymap_file import keymap_path, read_keymap, write_keymap
 from screens.action import Action
 from screens.actions import ACTIONS, ALWAYS, BY_ID
+from screens.key_names import key_name
 
 
 def load_keymap(path: Path | None = None) -> tuple[dict[str, str], list[str]]:
@@ -42,8 +43,8 @@ def textual_keymap(keymap: dict[str, str]) -> dict[str, str]:
 def check_keymap(keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) -> tuple[dict[str, str], list[str]]:
     """The part of a user's keymap that can be used, and what is wrong with the rest.
 
-    An id that does not exist is refused, and so is a key that another action of the same screen, or of the whole app,
-    has already.
+    An id that does not exist is refused, and so is a key that is none, and one that another action of the same screen, or of
+    the whole app, has already. Signs such as ``alt+.`` become the names that keys have here.
     """
     known = {action.id: action for action in actions}
     good: dict[str, str] = {}
@@ -52,11 +53,16 @@ def check_keymap(keymap: dict[str, str], actions: Iterable[Action] = ACTIONS) ->
         if action_id not in known:
             problems.append(f"{action_id}: unknown action")
             continue
-        clash = _clash(known[action_id], keys, {**{i: a.keys for i, a in known.items()}, **good}, known)
+        named = {key: key_name(key) for key in _written(keys)}
+        if unknown := [key for key, name in named.items() if not name]:
+            problems.append(f"{action_id}: {', '.join(unknown)} is no key")
+            continue
+        usable = ",".join(named.values())
+        clash = _clash(known[action_id], usable, {**{i: a.keys for i, a in known.items()}, **good}, known)
         if clash:
             problems.append(f"{action_id}: {clash}")
             continue
-        good[action_id] = keys
+        good[action_id] = usable
     return good, problems
 
 
@@ -72,6 +78,17 @@ def taken_by(action: Action, key: str, keymap: dict[str, str], actions: Iterable
 def keys_of(action: Action, keymap: dict[str, str]) -> list[str]:
     """The keys of an action: the user's, or those it has by itself."""
     return [key.strip() for key in keymap.get(action.id, action.keys).split(",") if key.strip()]
+
+
+def _written(keys: str) -> list[str]:
+    """Keys as they stand in the file; a comma that is one stands alone between two, at an end, or behind a plus."""
+    found: list[str] = []
+    for part in keys.split(","):
+        if part.strip():
+            found.append(part.strip())
+        elif found and found[-1].endswith("+") and not found[-1].endswith("++"):
+            found[-1] += ","
+    return found
 
 
 def _clash(action: Action, keys: str, current: dict[str, str], known: dict[str, Action]) -> str:

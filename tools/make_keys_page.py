@@ -26,9 +26,10 @@ all lists. What you change holds at once, and is written to `keymap.toml` next t
 "playground.run" = "f5,ctrl+j"
 ```
 
-You can write that file yourself, too. The app reads it when it starts, and when you open the settings screen; it reports a
-name that does not exist, or a key that is taken, and uses the rest. Before it overwrites a file with comments, or with something
-it could not use, it moves that file out of the way, and says so.
+You can write that file yourself, too, with signs (`"alt+."`) or their names (`"alt+full_stop"`). The app reads it when it
+starts, and when you open the settings screen; it reports a name that does not exist, or a key that is none or
+taken, and uses the rest. Before it overwrites a file with comments, or with something it could not use, it moves that file out of
+the way, and says so.
 
 In every list, table and text that is only read, `j` and `k` go a line down and up, `g` and `G` to the first and the
 last line, `ctrl+d` and `ctrl+u` half a page, beside the arrows and `pgup`, `pgdn`, `home`, `end`. No action takes one of

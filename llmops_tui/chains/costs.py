@@ -64,8 +64,8 @@ def cost_text(cost: CostRecord) -> str:
         told = f"at least {counted(least, 'request')}, and more for each member of a list"
     else:
         told = f"{least:,} to {most:,} requests"
-    models = ", ".join(dict.fromkeys(step["model"] for step in cost["steps"])) or "no model"
-    parts = [f"{told} to {models}"]
+    models = ", ".join(dict.fromkeys(step["model"] for step in cost["steps"]))
+    parts = [f"{told} to {models}" if models else "it asks no model"]
     if cost["tokens"] is not None and cost["seconds"] is not None:
         of = "" if most == least else f" for {counted(least, 'request')} alone" if most is None else " at least"
         parts.append(f"about {cost['tokens']:,.0f} tokens and {cost['seconds']:,.0f} s{of}, by {cost['measured']}")

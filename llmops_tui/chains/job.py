@@ -15,9 +15,10 @@ from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import RanRecord, RunAsked, SpanRecord
 from llmops_tui.chains.resolution import Resolved, resolve
 from llmops_tui.chains.runs import RESULTS, get_run, model_files, pinned_spans, row_inputs
-from llmops_tui.chains.spans import FileJournal
+from llmops_tui.chains.spans import FileJournal, read_spans
 from llmops_tui.chains.store import PREFIX
 from llmops_tui.chains.tools import ChainTools
+from llmops_tui.counts import counted
 from llmops_tui.datasets.records import Row
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.asking.asker import Asker
@@ -89,6 +90,7 @@ class _Job:
                 output, rows, failed = None, *await self._all_rows(chain_run)
             else:
                 output, rows, failed = await chain_run.run(self._asked["inputs"]), 1, chain_run.counts.failed
+            self._look()
         finally:
             await asker.close()
             try:
@@ -101,11 +103,24 @@ class _Job:
             "sha256": self._resolved.chain.sha256,
             "rows": rows,
             "failed": failed,
+            "all_failed": self._all_failed(rows, failed) if failed else "",
             "requests": counts.requests,
             "cached": counts.cached,
             "tokens": counts.prompt_tokens + counts.completion_tokens,
             "output": output,
         }
+
+    def _all_failed(self, rows: int, failed: int) -> str:
+        if self._asked["dataset"]:
+            return self._asked["dataset"] if failed == rows else ""
+        return next(
+            (
+                one["path"]
+                for one in read_spans(self._context.folder)
+                if "[" not in one["path"] and one["failed"] and one["failed"] == one["rows"]
+            ),
+            "",
+        )
 
     async def _all_rows(self, chain_run: ChainRun) -> tuple[int, int]:
         """How many rows there were, and how many of them have no result."""
@@ -155,8 +170,8 @@ class _Job:
             self._cache.flush()
         counts = self._run.counts
         parts = [f"row {self._rows_done:,} of {self._rows:,}"] if self._asked["dataset"] else []
-        parts += [f"{counts.done:,} steps", f"{counts.requests:,} requests"]
-        parts += [f"{counts.failed:,} rows failed"] if counts.failed else []
+        parts += [counted(counts.done, "step"), counted(counts.requests, "request")]
+        parts += [f"{counted(counts.failed, 'row')} failed"] if counts.failed else []
         steps = len(self._resolved.chain.body.steps)
         share = (
             self._rows_done / self._rows

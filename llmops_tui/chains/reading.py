@@ -59,7 +59,7 @@ def parse_chain(text: str) -> Chain:
         raise ChainRefusedError([Problem(mark.line + 1 if mark else 1, "", f"it is not valid YAML: {told}")]) from error
     if (odd := foreign(value)) is not None:
         place, told = odd
-        problem = Problem(line_of(lines, place), told_place(place), f"{told} is nothing that JSON has")
+        problem = Problem(line_of(lines, place), told_place(place), told)
         raise ChainRefusedError([replace(problem, hint="Write it in quotes, as a text.")])
     reader = _Reader(lines)
     chain = reader.chain(text, value)

@@ -110,12 +110,16 @@ class RunAsked(TypedDict):
 
 
 class RanRecord(TypedDict):
-    """What a run came to. ``output`` is that of a single run; of a dataset each row's is a line of its results."""
+    """What a run came to. ``output`` is that of a single run; of a dataset each row's is a line of its results.
+
+    ``all_failed`` names the dataset, or the map that is in no other one, of which every row failed; empty where there is none.
+    """
 
     chain: str
     sha256: str
     rows: int
     failed: int
+    all_failed: str
     requests: int
     cached: int
     tokens: int

@@ -27,7 +27,7 @@ from llmops_tui.chains.definition import (
 from llmops_tui.chains.tools import ChainTools
 from llmops_tui.chains.yaml_lines import Place
 from llmops_tui.datasets.version import DatasetVersion
-from llmops_tui.errors import LlmopsError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.inference.answer_settings import PARTS, defaults_of, refuse_settings
 from llmops_tui.inference.schema_keywords import Schema
 from llmops_tui.prompts.store import PromptVersion
@@ -211,8 +211,8 @@ class _Resolver:
 
     def _check_model(self, name: str, place: Place) -> None:
         try:
-            self._tools.registry.get(name)
-        except NotFoundError as error:
+            self._tools.registry.writing(name)
+        except (NotFoundError, InputRefusedError) as error:
             self._bad(place, error.message, error.hint or "llmops model list shows the registered ones.")
 
     def _retrieval(self, step: Step, fields: RetrieveStep) -> None:

@@ -210,7 +210,7 @@ def read_input(chain: Chain, name: str, given: str) -> Any:
     except yaml.YAMLError as error:
         raise InputRefusedError("bad_input", f"the input {name!r} cannot be read: {error}"[:300]) from error
     if (odd := foreign(value)) is not None:
-        raise InputRefusedError("bad_input", f"the input {name!r}: {odd[1]} is no JSON", "Write a text in quotes.")
+        raise InputRefusedError("bad_input", f"the input {name!r}: {odd[1]}", "Write it in quotes, as a text.")
     return value
 
 

@@ -10,7 +10,7 @@ from llmops_tui.chains.definition import Chain
 from llmops_tui.chains.reading import parse_chain
 from llmops_tui.chains.records import SummaryRecord, VersionRecord
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.inference.prompt_versions import CHAINS
+from llmops_tui.inference.prompt_versions import CHAINS, withdrawn
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.workspace.catalog import Catalog, Stamp
 
@@ -116,6 +116,10 @@ class ChainStore:
     def served_names(self) -> list[str]:
         """How each is named among models: ``chain/triage``."""
         return [PREFIX + one["chain"] for one in self.summaries()]
+
+    def withdrawn(self) -> set[str]:
+        """The chains whose bare name answers no request; see :func:`llmops_tui.inference.prompt_versions.withdrawn`."""
+        return {one.removeprefix(PREFIX) for one in self.catalog.read(lambda connection: withdrawn(connection, PREFIX))}
 
     def versions(self, name: str) -> list[ChainVersion]:
         """All versions of one chain, the newest first.

@@ -134,14 +134,21 @@ def _start(
     tools.close()
     title = f"chain {asked['chain']}"
     ran = run_job(session, kind=KIND, title=title, entry=ENTRY, arguments={"asked": asked}, detach=detach)
-    if ran is not None:
-        session.emit(ran, lambda: _ran_text(ran))
+    if ran is None:
+        return
+    session.emit(ran, lambda: _ran_text(ran))
+    if ran["all_failed"]:
+        raise LlmopsError(
+            "all_failed",
+            f"every row of {ran['all_failed']} failed",
+            "llmops chain steps last --failed says why, for each.",
+        )
 
 
 def _ran_text(ran: RanRecord) -> str:
-    told = f"{ran['requests']:,} requests, {ran['cached']:,} of them known; {ran['tokens']:,} tokens"
+    told = f"{counted(ran['requests'], 'request')}, {ran['cached']:,} of them known; {ran['tokens']:,} tokens"
     if ran["failed"]:
-        told += f"; {ran['failed']:,} rows failed (llmops chain steps last --failed)"
+        told += f"; {counted(ran['failed'], 'row')} failed (llmops chain steps last --failed)"
     if ran["rows"] > 1 or ran["output"] is None:
         return f"{ran['rows']:,} rows; {told}"
     output = ran["output"]

@@ -289,7 +289,7 @@ def _check_model(session: Session, model: str) -> None:
 
     if not model:
         raise LlmopsError("usage", "a new chat needs a model", "Add --model NAME.", exit_code=ExitCode.USAGE)
-    ModelRegistry(session.catalog).get(model)
+    ModelRegistry(session.catalog).writing(model)
 
 
 def _set(

@@ -29,7 +29,7 @@ def have_answered(session: Session, chat: Chat, parent: str, begun: str, offer: 
 
     if not chat.model:
         raise InputRefusedError("no_model", f"{chat.name} has no model", "Add --model NAME.")
-    model = ModelRegistry(session.catalog).get(chat.model)
+    model = ModelRegistry(session.catalog).writing(chat.model)
     renderer = TemplateRenderer()
     try:
         runner = PromptRunner(session.catalog, session.event_log, renderer, opener(session))

@@ -10,7 +10,7 @@ import typer
 from llmops_tui.cli.evaluate_options import RunName, store_of
 from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.counts import counted
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line, safe_text
 
 if TYPE_CHECKING:
@@ -149,12 +149,16 @@ def show(
         bool, typer.Option("--failures", help="Show the cases that are wrong, unscored, or ended in an error.")
     ] = False,
     case: Annotated[
-        int | None,
-        typer.Option(help="Show one case, by its number, from 0: what the model was asked, and what a judge was sent."),
+        str | None,
+        typer.Option(
+            metavar="NUMBER|ID",
+            help="Show one case, by its number, from 0, or its id: what the model was asked, and what a judge was sent.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1)] = LIMIT,
 ) -> None:
     """Show the metrics of a run, or with --failures its failed cases, or with --case all that is kept of one."""
+    from llmops_tui.evaluation.case_names import case_number, told_case
     from llmops_tui.evaluation.failures import failed_results, failure_record
     from llmops_tui.evaluation.run_comparison import results_so_far
 
@@ -162,20 +166,22 @@ def show(
     store = store_of(session)
     state = store.state(store.get(name))
     if case is not None:
-        there = [r for r in results_so_far(state.run) if r.case.index == case]
-        if not there:
-            raise NotFoundError(
-                "case", str(case), f"llmops eval show {name} --failures lists cases with their numbers."
-            )
+        results = results_so_far(state.run)
+        hint = f"llmops eval show {name} --failures lists cases with their numbers."
+        number = case_number((r.case for r in results), case, hint)
+        there = [r for r in results if r.case.index == number]
         answers = [_case_data(r) for r in there]
-        session.emit({"run": name, "case": case, "answers": answers}, lambda: "\n\n".join(map(_case_text, there)))
+        session.emit({"run": name, "case": number, "answers": answers}, lambda: "\n\n".join(map(_case_text, there)))
         return
     if not failures:
         session.emit(state.as_dict(), lambda: run_text(session, state))
         return
     found = failed_results(state.run)
     data = {"run": name, "total": len(found), "failures": [failure_record(r) for r in found[:limit]]}
-    rows = [(r.case.index, safe_line(r.answer.text or r.answer.error, _SHOWN), _reasons(r)) for r in found[:limit]]
+    rows = [
+        (safe_line(told_case(r.case)), safe_line(r.answer.text or r.answer.error, _SHOWN), _reasons(r))
+        for r in found[:limit]
+    ]
     session.emit(data, lambda: session.rows(("case", "answer", "why"), rows, len(found)))
 
 
@@ -185,6 +191,7 @@ def _case_data(result: Result) -> dict[str, object]:
     case, answer = result.case, result.answer
     return {
         "repeat": result.repeat,
+        "id": case.id,
         "variables": case.variables,
         "asked": list(conversation_of(case, answer)),
         "expected": case.expected,
@@ -200,11 +207,12 @@ def _case_data(result: Result) -> dict[str, object]:
 
 
 def _case_text(result: Result) -> str:
+    from llmops_tui.evaluation.case_names import told_case
     from llmops_tui.evaluation.facts_told import passage_lines, sentence_lines
     from llmops_tui.evaluation.metrics.model_graded import conversation_of
 
     case, answer = result.case, result.answer
-    lines = [f"case {case.index}" + (f", answer {result.repeat + 1}" if result.repeat else "")]
+    lines = [f"case {told_case(case)}" + (f", answer {result.repeat + 1}" if result.repeat else "")]
     lines += [f"{m.get('role')}: {m.get('content')}" for m in conversation_of(case, answer)]
     lines += [f"expected: {case.expected_text}"] if case.expected is not None else []
     lines += [f"retrieved: {line}" for line in passage_lines(answer)]

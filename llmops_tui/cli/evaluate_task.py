@@ -65,7 +65,7 @@ def task(
         program=program,
     )
     arguments = arguments_of(asked)
-    store.registry.get(model)
+    store.registry.writing(model)
     # The job loads the model by them; what is wrong in them is told here, where somebody reads it.
     _ = session.settings
     found = run_job(

@@ -143,12 +143,11 @@ def _confirm_contexts(session: Session, name: str, arguments: Mapping[str, objec
 
 
 def _built_text(built: BuiltRecord) -> str:
-    from llmops_tui.retrieval.told import index_text
+    from llmops_tui.retrieval.told import index_text, not_taken
 
     record = built["index"]
     if built["unchanged"]:
-        told = [f"not taken: {one['document']}: {one['why']}" for one in record["refused"]]
-        return "\n".join([f"{record['name']}@{record['number']} is as it would be made now", *told])
+        return "\n".join([f"{record['name']}@{record['number']} is as it would be made now", *not_taken(record)])
     return index_text(record, [])
 
 

@@ -20,7 +20,7 @@ from llmops_tui.cli.index_answers import (
     require_answered,
 )
 from llmops_tui.cli.output import Session, refuse_idle, session_of
-from llmops_tui.counts import counted
+from llmops_tui.counts import agree, counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
 from llmops_tui.user_files import with_home
 
@@ -115,7 +115,8 @@ def measurement_text(session: Session, found: MeasurementRecord) -> str:
     """What is printed of a measurement."""
     lines = [f"{counted(found['queries'], 'query', 'queries')} with {found['gold']} that should come"]
     lines += [
-        f"{counted(n, 'query', 'queries')} {why}: no rank is measured on them" for why, n in found["left_out"].items()
+        f"{counted(n, 'query', 'queries')} {why}: no rank is measured on {agree(n, 'it', 'them')}"
+        for why, n in found["left_out"].items()
     ]
     for fit in found["fitted"]:
         on = f"{fit['learnt_on']:,} of these {fit['of']:,}" if fit["learnt_on"] < fit["of"] else "these very"

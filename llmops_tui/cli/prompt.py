@@ -281,7 +281,7 @@ def run(
         parameters,
         settings=version.settings,
     )
-    chosen = ModelRegistry(catalog).get(model_of(version.settings, model, version.ref))
+    chosen = ModelRegistry(catalog).writing(model_of(version.settings, model, version.ref))
     renderer = TemplateRenderer(retrieve=PromptRetrieval(catalog))
     try:
         refuse_unknown(request.variables, [request], version.ref, renderer)

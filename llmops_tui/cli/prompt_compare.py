@@ -37,9 +37,12 @@ def compare(
     ] = None,
     var: Annotated[list[str] | None, typer.Option("--var", help="A variable, as name=value.")] = None,
     sweep: Annotated[
-        str,
-        typer.Option(help="A column for each value, such as 'temperature 0 0.5 1', 'seed 1..4', 'thinking on off'."),
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            help="A column for each value, such as 'temperature 0 0.5 1', 'seed 1..4', 'thinking on off'; "
+            "repeatable, for each value of one with each of the others."
+        ),
+    ] = None,
     temperature: Annotated[float | None, typer.Option()] = None,
     top_p: Annotated[float | None, typer.Option()] = None,
     max_tokens: Annotated[int | None, typer.Option()] = None,
@@ -70,7 +73,7 @@ def compare(
         "enable_thinking": thinking,
         "thinking_budget": thinking_budget,
     }
-    columns = _columns(session, refs, models or [], parameters_from(given), sweep)
+    columns = _columns(session, refs, models or [], parameters_from(given), sweep or [])
     if over:
         if var:
             raise InputRefusedError(
@@ -131,7 +134,7 @@ def board(
 
 
 def _columns(
-    session: Session, refs: Sequence[str], models: Sequence[str], parameters: SamplingParameters, sweep: str
+    session: Session, refs: Sequence[str], models: Sequence[str], parameters: SamplingParameters, sweeps: Sequence[str]
 ) -> list[Column]:
     from llmops_tui.inference.asked_prompt import model_of
     from llmops_tui.prompts.compare.columns import check_count, of_version, read_sweep, swept
@@ -142,8 +145,11 @@ def _columns(
     found = [
         of_version(v, model, parameters) for v in versions for model in models or [model_of(v.settings, None, v.ref)]
     ]
-    if sweep:
-        field, values = read_sweep(sweep)
+    seen: set[str] = set()
+    for field, values in map(read_sweep, sweeps):
+        if field in seen:
+            raise InputRefusedError("bad_sweep", f"there are two sweeps of {field}", "Write all its values into one.")
+        seen.add(field)
         found = [made for column in found for made in swept(column, field, values)]
     check_count(len(found))
     return found
@@ -163,7 +169,7 @@ async def _live(session: Session, columns: list[Column], variables: dict[str, st
     from llmops_tui.retrieval.in_prompts import PromptRetrieval
 
     registry, supervisor = ModelRegistry(session.catalog), ServerSupervisor(session.workspace)
-    models = {column.model: registry.get(column.model) for column in columns}
+    models = {column.model: registry.writing(column.model) for column in columns}
     renderer = TemplateRenderer(retrieve=PromptRetrieval(session.catalog))
     answers = [Answering() for _ in columns]
     try:

@@ -42,7 +42,11 @@ def bisect(
         str, typer.Argument(help="The suite's name or file; it is run whole, so its other cases are known, too.")
     ],
     case: Annotated[
-        int, typer.Option(min=0, help="The case that broke, by its number in llmops eval show RUN --failures, from 0.")
+        str,
+        typer.Option(
+            metavar="NUMBER|ID",
+            help="The case that broke, by its number in llmops eval show RUN --failures, from 0, or its id.",
+        ),
     ],
     good: Annotated[str, typer.Option(help="A version that was right: name@number or name@label.")],
     bad: Annotated[str, typer.Option(help="A later version that is wrong.")],

@@ -161,7 +161,7 @@ def judge(
         return
     if not model or not rubric:
         raise LlmopsError("usage", "a judge needs --model and --rubric", exit_code=ExitCode.USAGE)
-    kept = store.keep(name, ModelRegistry(session.catalog).get(model).name, rubric, low, high)
+    kept = store.keep(name, ModelRegistry(session.catalog).writing(model).name, rubric, low, high)
     data = {**kept.as_record(), "removed": False}
     session.emit(data, lambda: f"{name} is kept; llmops quality check --check {name} asks {model}")
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.inference.client import ModelClient
-from llmops_tui.models.ranking import is_encoder, is_ranker
+from llmops_tui.models.encoders import is_encoder
+from llmops_tui.models.ranking import is_ranker
 from llmops_tui.models.registry import Model, ModelRegistry
 
 Vectors = npt.NDArray[np.float32]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.evaluation.case_names import case_number
 from llmops_tui.evaluation.cases import build_cases
 from llmops_tui.evaluation.run_comparison import results_of
 from llmops_tui.evaluation.run_search import RunSearch
@@ -81,7 +82,7 @@ class Bisection:
         good: str,
         bad: str,
         *,
-        case: int,
+        case: str,
         metric: str,
         model: str,
         fresh: bool = False,
@@ -109,15 +110,11 @@ class Bisection:
             raise NotFoundError("metric", chosen, f"{suite.ref} has: {', '.join(metrics)}")
         (column, *_) = store.columns(suite.suite, [model] if model else None, [last.ref])
         # Before anything is run, which may take hours.
-        known = {one.index for one in build_cases(suite.suite, store.datasets).cases if not one.variation}
-        if case not in known:
-            raise InputRefusedError(
-                "bad_bisection",
-                f"{suite.ref} has no case {case}",
-                f"It has {counted(len(known), 'case')}, counted from 0; llmops eval show RUN lists those that failed.",
-            )
+        known = [one for one in build_cases(suite.suite, store.datasets).cases if not one.variation]
+        hint = f"{suite.ref} has {counted(len(known), 'case')}, counted from 0; llmops eval show RUN lists those that failed."
+        number = case_number(known, case, hint)
         way = _way(store.prompts.versions(last.prompt, candidates=True), first, last)
-        found = cls(store, suite, way, case, chosen, column.model, metrics[chosen], fresh)
+        found = cls(store, suite, way, number, chosen, column.model, metrics[chosen], fresh)
         runs = store.all()
         for version in () if fresh else found.versions:
             try:

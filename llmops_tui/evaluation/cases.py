@@ -21,7 +21,7 @@ from llmops_tui.evaluation.metrics.base import Case, MetricEntry
 from llmops_tui.evaluation.paths import value_at
 from llmops_tui.evaluation.scripted.script import FIELDS, read_script
 from llmops_tui.evaluation.suite import Suite
-from llmops_tui.evaluation.suite_checks import OF_CASE, check_fields, check_texts, check_variations
+from llmops_tui.evaluation.suite_checks import OF_CASE, check_fields, check_texts, check_variations, id_of
 from llmops_tui.evaluation.variations import vary
 from llmops_tui.foreign_text import JsonObject, parse_json
 from llmops_tui.inference.template_renderer import Variables
@@ -130,21 +130,19 @@ def _written(suite: Suite) -> Iterator[tuple[Case, Any]]:
         if not isinstance(variables, dict):
             raise InputRefusedError("bad_suite", f"cases[{number}].vars is not a mapping")
         fixed = suite.choices if isinstance(suite.choices, list) else []
-        yield (
-            _case(
-                variables,
-                given.get("messages") or (),
-                given.get("expected"),
-                str(given.get("context") or ""),
-                [str(c) for c in given.get("choices") or fixed],
-                str(given.get("group") or ""),
-                {k: str(v) for k, v in (given.get("slices") or {}).items()},
-                None,
-                tuple(given.get("metrics") or ()),
-                _script(suite, given.get("script", {}), f"cases[{number}].script"),
-            ),
-            given,
+        made = _case(
+            variables,
+            given.get("messages") or (),
+            given.get("expected"),
+            str(given.get("context") or ""),
+            [str(c) for c in given.get("choices") or fixed],
+            str(given.get("group") or ""),
+            {k: str(v) for k, v in (given.get("slices") or {}).items()},
+            None,
+            tuple(given.get("metrics") or ()),
+            _script(suite, given.get("script", {}), f"cases[{number}].script"),
         )
+        yield replace(made, id=id_of(given)), given
 
 
 def _of_rows(suite: Suite, version: DatasetVersion) -> Iterator[tuple[Case, Any]]:

@@ -10,9 +10,13 @@ from llmops_tui.evaluation.runner.results import Result
 
 
 class FailureRecord(TypedDict):
-    """A case that is wrong, refused or unscored; ``row`` is its row in the dataset, ``trace`` the id of its request."""
+    """A case that is wrong, refused or unscored.
+
+    ``id`` is what its suite calls it, ``row`` its row in the dataset, ``trace`` the id of its request.
+    """
 
     case: int
+    id: str
     row: int | None
     variation: str
     expected: Any
@@ -40,6 +44,7 @@ def failure_record(result: Result) -> FailureRecord:
     """A failed case as JSON has it."""
     return {
         "case": result.case.index,
+        "id": result.case.id,
         "row": result.case.row,
         "variation": result.case.variation,
         "expected": result.case.expected,

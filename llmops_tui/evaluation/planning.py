@@ -45,7 +45,7 @@ def plan(
     """
     if not effect > 0:
         raise InputRefusedError("bad_effect", f"{effect:g} is no effect", "Give a difference above 0, such as 0.05.")
-    store.registry.get(model)
+    store.registry.writing(model)
     cases = build_cases(version.suite, store.datasets, limit)
     count = sum(not case.variation for case in cases.cases)
     runs = [run for run in store.all() if run.suite == version.suite.name and run.summary is not None]

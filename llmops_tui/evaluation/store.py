@@ -161,8 +161,8 @@ class EvaluationStore:
         stays as it is.
 
         Raises:
-            InputRefusedError: no model is named, or a prompt is given to a chain, which has its own. NotFoundError: a model,
-                a judge or a prompt does not exist.
+            InputRefusedError: no model is named, or one that writes no text; or a prompt is given to a chain, which has its
+                own. NotFoundError: a model, a judge or a prompt does not exist.
         """
         if prompts and suite.chain:
             raise InputRefusedError(
@@ -184,7 +184,9 @@ class EvaluationStore:
         if not chosen and (not own or len(own) < len(refs)):
             raise InputRefusedError("no_model", f"suite {suite.name!r} has no model", "Choose one with --model NAME.")
         judges = [metric.model for metric in suite.all_metrics() if isinstance(metric, AskingMetric)]
-        for name in [*(chosen or own), *judges]:
+        for name in chosen or own:
+            self.registry.writing(name)
+        for name in judges:
             self.registry.get(name)
         for step in suite.chain:
             self.prompts.get(step.prompt)

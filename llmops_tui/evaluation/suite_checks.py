@@ -56,6 +56,11 @@ def check_new(suite: Suite) -> None:
     _check_rules(suite.rules, {metric.called for metric in (*metrics, *ALWAYS)})
 
 
+def id_of(case: JsonObject) -> str:
+    """What a case that is written in a suite is called; empty where it has no id."""
+    return "" if case.get("id") is None else str(case["id"])
+
+
 def _bad(message: str, hint: str) -> InputRefusedError:
     return InputRefusedError("bad_suite", message, hint)
 
@@ -71,7 +76,10 @@ def _check_written(suite: Suite, cases: Sequence[JsonObject]) -> None:
         raise _bad(
             "choices: a path is for the rows of a dataset, and the cases are written here", "Give a list of texts."
         )
+    ids: dict[str, int] = {}
     for number, case in enumerate(cases):
+        if (own := id_of(case)) and (before := ids.setdefault(own, number)) != number:
+            raise _bad(f"cases[{number}].id: {own!r} is that of cases[{before}]", "Give each another, or none.")
         unknown = next((str(name) for name in case if name not in OF_CASE), "") if "vars" in case else ""
         if unknown:
             close = get_close_matches(unknown, OF_CASE, 1)

@@ -88,7 +88,7 @@ def prepare(catalog: Catalog, plan: ImprovementPlan, own: str = "") -> Prepared:
     suite = check_suite(plan.suite)
     asked_prompts(store.prompts, suite, seed.ref)
     metric = _usable(suite, plan.metric)
-    model, reflector = store.registry.get(plan.model), store.registry.get(plan.writer)
+    model, reflector = store.registry.writing(plan.model), store.registry.writing(plan.writer)
     if plan.embedder:
         store.registry.get(plan.embedder)
     if plan.watt_hours is not None and not read_counters():

@@ -218,17 +218,21 @@ def find_served(connection: duckdb.DuckDBPyConnection, ref: str, prefix: str = "
         NotFoundError: it stands for nothing.
     """
     found = find_version(connection, ref, prefix)
-    if ref != found.prompt or DEFAULT_LABEL in found.labels:
-        return found
-    moved = connection.execute(
-        "SELECT after FROM prompt_label_moves WHERE prompt = ? AND label = ? ORDER BY moved_at DESC, rowid DESC LIMIT 1",
-        [found.prompt, DEFAULT_LABEL],
-    ).fetchone()
-    if moved is None or moved[0] is not None:
+    if ref != found.prompt or found.prompt not in withdrawn(connection, found.prompt):
         return found
     kind = prefix.rstrip("/") or "prompt"
     hint = f"{DEFAULT_LABEL} was taken off its version. With @latest the newest answers, with @NUMBER that version."
     raise NotFoundError(f"{kind} version", f"{ref}@{DEFAULT_LABEL}", hint)
+
+
+def withdrawn(connection: duckdb.DuckDBPyConnection, prefix: str = "") -> set[str]:
+    """Names beginning so whose ``production`` was taken off a version and put on none since: bare, they answer nothing."""
+    rows = connection.execute(
+        "SELECT prompt FROM prompt_label_moves WHERE starts_with(prompt, ?) AND label = ? "
+        "GROUP BY prompt HAVING last(after ORDER BY moved_at, rowid) IS NULL",
+        [prefix, DEFAULT_LABEL],
+    ).fetchall()
+    return {row[0] for row in rows}
 
 
 def _meant(connection: duckdb.DuckDBPyConnection, name: str, which: str, prefix: str) -> list[PromptVersion]:

@@ -42,6 +42,7 @@ class JobContext:
         self.folder = folder
         self._store = store
         self._last_report = 0.0
+        self._untold: dict[str, Any] = {}
         self._cancelled = False
 
     def check(self) -> None:
@@ -54,16 +55,23 @@ class JobContext:
             raise JobCancelledError
 
     def report(self, share: float, message: str = "") -> None:
-        """Record progress, ``share`` from 0 to 1, a few times a second at the most.
+        """Record progress, ``share`` from 0 to 1, a few times a second at the most, and at the end what was told last.
 
         Raises:
             JobCancelledError: the job was asked to stop.
         """
         self.check()
         now = time.monotonic()
+        self._untold = {"progress": min(1.0, max(0.0, share)), "message": message}
         if now - self._last_report >= _PROGRESS_SECONDS or share >= 1:
             self._last_report = now
-            self._store.update(self.job_id, progress=min(1.0, max(0.0, share)), message=message)
+            self.record()
+
+    def record(self, **facts: str) -> None:
+        """Record ``facts`` of the job, and with them the progress that was told since it was last recorded."""
+        told, self._untold = self._untold, {}
+        if told or facts:
+            self._store.update(self.job_id, **told, **facts)
 
     def note_cancel(self, _number: int, _frame: FrameType | None) -> None:
         """Signal handler: the next report raises."""
@@ -80,21 +88,22 @@ def run(workspace: Workspace, job_id: str) -> int:
     try:
         result = _entry(job.spec["entry"])(context, **job.spec["arguments"])
     except JobCancelledError:
+        context.record()
         return 1
     except LlmopsError as error:
         # Foreseen, and said in full: where in the code it was noticed helps nobody.
         sys.stderr.write(safe_line(error.told, limit=2000) + "\n")
-        store.update(job_id, cause=error.told)
+        context.record(cause=error.told)
         return 1
     except Exception as error:  # noqa: BLE001  the border of the job: every failure becomes a recorded cause
         traceback.print_exc()
         told = explain_system_error(error)
-        store.update(job_id, cause=told.told if told else f"{type(error).__name__}: {error}"[:500])
+        context.record(cause=told.told if told else f"{type(error).__name__}: {error}"[:500])
         return 1
     if noted_something():
         # What was written outside of the job's folder, such as a model; that is left to the supervisor.
         record_checksums_at_end(workspace)
-    store.update(job_id, result=json.dumps(result))
+    context.record(result=json.dumps(result))
     return 0
 
 

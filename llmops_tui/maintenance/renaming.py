@@ -171,6 +171,7 @@ def copy_record(workspace: Workspace, kind: Kept, ref: str, new_name: str) -> st
         note=f"copy of {found.ref}",
         parent=None,
         settings=found.settings,
+        as_it_is=True,
     )
     return made.ref
 

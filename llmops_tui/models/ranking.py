@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.models.bert_gguf import RANK
+from llmops_tui.models.encoders import is_encoder
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import GgufHeader
 from llmops_tui.models.registry import Model
-
-_ENCODERS = ("bert", "electra", "embed", "mpnet", "t5encoder")
 
 
 def ranks(header: GgufHeader) -> bool:
@@ -45,11 +44,6 @@ def task_of(model: Model) -> str:
         return "text-classification" if facts.get(f"{family}.classifier.output_labels") else "text-ranking"
     embeds = facts.get(f"{family}.attention.causal") is False or facts.get(f"{family}.pooling_type")
     return "feature-extraction" if embeds or is_encoder(family) else "text-generation"
-
-
-def is_encoder(architecture: str) -> bool:
-    """Whether an architecture is one of models that were made to embed."""
-    return any(part in architecture.lower() for part in _ENCODERS)
 
 
 # By llama.cpp's number; where a file names none, the engine takes the mean.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
 from llmops_tui.models.aliases import AliasBook, alias_like
+from llmops_tui.models.encoders import is_encoder
 from llmops_tui.models.files import digest_of, digests_of, joined_digest, read_model_files, shards_of
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.names import check_name
@@ -85,6 +86,11 @@ class Model:
         except OSError:
             return "file unreadable"
         return "" if size == self.size_bytes else "file changed"
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes text, as far as its architecture tells; a remote model is taken to."""
+        return not is_encoder(str(self.header.get("architecture") or ""))
 
     @property
     def present(self) -> bool:
@@ -280,12 +286,12 @@ class ModelRegistry:
         return [self._model(row) for row in rows]
 
     def runnable(self) -> list[Model]:
-        """What can be asked: GGUF models, remote ones, and models with an adapter of their architecture, ``base+adapter``."""
+        """What can be asked for text: GGUF models, remote ones, and models with an adapter beside them, ``base+adapter``."""
         models = self.all()
         adapters = [m for m in models if m.kind == "adapter"]
         found = []
         for model in models:
-            if model.kind in {"adapter", "safetensors"}:
+            if model.kind in {"adapter", "safetensors"} or not model.writes:
                 continue
             found.append(model)
             found += [
@@ -309,6 +315,22 @@ class ModelRegistry:
             return with_adapter(models[base], models[adapter])
         known = ", ".join(models) or "none yet; llmops model add FILE --name NAME"
         raise NotFoundError("model", name, f"Known: {known}.")
+
+    def writing(self, name: str) -> Model:
+        """One model by name, which is to be asked for text.
+
+        Raises:
+            NotFoundError: no model has this name.
+            InputRefusedError: ``no_generation``: it was made to embed, rank or classify texts.
+        """
+        model = self.get(name)
+        if not model.writes:
+            raise InputRefusedError(
+                "no_generation",
+                f"{name} ({model.header.get('architecture')}) embeds, ranks or classifies texts, and writes none",
+                "Choose a model that answers: llmops model list shows all.",
+            )
+        return model
 
     def remove(self, name: str) -> None:
         """Forget a model, and its aliases, each with its entry of the audit; its file stays."""

@@ -33,6 +33,7 @@ def draft_of_version(
             parent=before.base,
             note=note,
             settings=before.answer_settings,
+            as_it_is=True,
         )
     values = fields_with(version.settings, variables)
     drafts.save(version.prompt, Draft(version.system, version.template, values, version.number, version.settings_text))

@@ -24,6 +24,7 @@ from llmops_tui.prompts.file_form import ENDING, MAX_FILE, Content, bad_file, fi
 from llmops_tui.prompts.named_variables import refuse_unnamed
 from llmops_tui.prompts.partials import has_includes
 from llmops_tui.prompts.store import content_hash
+from llmops_tui.prompts.template_syntax import refuse_unfinished, unfinished
 from llmops_tui.regular_files import open_regular
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
 from llmops_tui.workspace.locks import locked
@@ -178,7 +179,7 @@ class PromptFolder:
         try:
             return self._one(name, file, known, take, dry_run=dry_run)
         except InputRefusedError as error:
-            if error.code != "bad_partial":
+            if error.code not in {"bad_partial", "template_failed"}:
                 raise
             return Change(name, "refused", None, f"{name}{ENDING}: {error.message}")
 
@@ -252,6 +253,8 @@ class PromptFolder:
         dry_run: bool,
     ) -> Change:
         if dry_run:
+            if content_hash(*file) not in {version.sha256 for version in versions}:
+                refuse_unfinished(name, unfinished(*file[:2]))
             return Change(name, "read")
         version, new = self._kept(name, file, versions, step, f"from {name}{ENDING}")
         newest = versions[0] if versions and not new else version
@@ -275,7 +278,15 @@ class PromptFolder:
         )
         parent = step.version if step is not None and known else None
         settings = kept_settings(file[2], f"{name}{ENDING}") if file[2] else None
-        return self._store.save(name, template=file[1], system=file[0], note=note, parent=parent, settings=settings)
+        return self._store.save(
+            name,
+            template=file[1],
+            system=file[0],
+            note=note,
+            parent=parent,
+            settings=settings,
+            as_it_is=note == _NOT_TAKEN,
+        )
 
     def _put(
         self, name: str, version: PromptVersion, newest: PromptVersion, before: Content | None, *, dry_run: bool

@@ -108,6 +108,7 @@ def load(
             note=item.note,
             parent=parent,
             settings=read_settings(item.settings, f"settings of versions.{place}"),
+            as_it_is=True,
         )
         created += new
         if item.number is not None:

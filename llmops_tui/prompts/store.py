@@ -32,6 +32,7 @@ from llmops_tui.names import MOST, RULE, is_name
 from llmops_tui.prompts.named_variables import refuse_unnamed
 from llmops_tui.prompts.partials import put_in, sources
 from llmops_tui.prompts.records import SummaryRecord
+from llmops_tui.prompts.template_syntax import refuse_unfinished, unfinished
 from llmops_tui.workspace.catalog import Catalog, Stamp
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.lineage import record_edges
@@ -132,6 +133,7 @@ class PromptStore:
         parent: int | None = None,
         candidate_of: str = "",
         settings: AnswerSettings | Kept = KEEP,
+        as_it_is: bool = False,
     ) -> tuple[PromptVersion, bool]:
         """Keep this text as a version; returns it, and whether it is new.
 
@@ -140,9 +142,11 @@ class PromptStore:
         With ``candidate_of`` a new version is a candidate of that improvement. ``settings`` are what it holds beside its text:
         those of its parent, if nothing else is said, so that whoever changes a text alone loses none.
         Partials that a text includes are put in, see :mod:`llmops_tui.prompts.partials`: the version's text is the whole.
+        A text that is no template is refused by its line; ``as_it_is`` keeps it, where it would be lost otherwise.
 
         Raises:
-            InputRefusedError: the name is unfit, there is no text, or settings name a variable that no text has; ``bad_partial``.
+            InputRefusedError: the name is unfit, there is no text, or settings name a variable that no text has; ``bad_partial``;
+                ``template_failed``.
         """
         self._check_name(name)
         if not template.strip() and not system.strip():
@@ -150,6 +154,8 @@ class PromptStore:
                 "empty_prompt", f"{name} has no text: neither a system nor a user template", "Write one first."
             )
         given = "" if settings is None or settings is KEEP else settings.as_text()
+        # Lines are counted in the text as it was written, before partials bring theirs.
+        fault = "" if as_it_is or self._prefix else unfinished(system, template)
         system, template = self._whole(name, system), self._whole(name, template)
 
         def work(connection: duckdb.DuckDBPyConnection) -> tuple[bool, str]:
@@ -168,6 +174,7 @@ class PromptStore:
                         "UPDATE prompt_versions SET note = ? WHERE prompt = ? AND number = ?", [note, name, same[0]]
                     )
                 return False, digest
+            refuse_unfinished(name, fault)
             refuse_unnamed(name, system, template, json.loads(held) if held else {})
             connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", [name, now])
             row = connection.execute("SELECT max(number) FROM prompt_versions WHERE prompt = ?", [name]).fetchone()

@@ -92,7 +92,7 @@ def run(
     event_log, catalog = EventLog(context.workspace), Catalog(context.workspace)
     judges = [JudgeStore(event_log).get(name) for name in names]
     for one in judges:
-        ModelRegistry(catalog).get(one.metric.model)
+        ModelRegistry(catalog).writing(one.metric.model)
     ingest(catalog, event_log)
     wanted = TraceFilter.parse(said, end)
     labels = LabelStore(event_log)

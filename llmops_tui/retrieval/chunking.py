@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 # Another one is told of indexes that were made by this one: what they have is cut otherwise.
-REVISION = 1
+REVISION = 2
 TOKENS = 300
 PATH = " › "
 _PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")

@@ -16,9 +16,52 @@ _IN_LINES = frozenset({"li", "tr", "dt", "dd", "tbody", "thead"})
 _VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 )
+# Elements that end unsaid where one of these begins.
+_CELLS, _ROWS = frozenset({"td", "th"}), frozenset({"tr"})
+_GROUPS = frozenset({"tbody", "thead", "tfoot"})
+_ENDED_BY = {
+    "li": frozenset({"li"}), "dt": frozenset({"dt", "dd"}), "dd": frozenset({"dt", "dd"}), "option": frozenset({"option"}),
+    "td": _CELLS | _ROWS | _GROUPS, "th": _CELLS | _ROWS | _GROUPS, "tr": _ROWS | _GROUPS,
+}  # fmt: skip
+_NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\s*(?:$|[;!])", re.IGNORECASE)
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SPACE = re.compile(r"\s+")
 _EMPTY = re.compile(r"\n{3,}")
+
+
+def _hides(tag: str, attrs: list[tuple[str, str | None]]) -> bool:
+    """Whether an element says of itself that it is not shown.
+
+    A whole page that says so waits for its script, and a panel of several is shown when the reader turns to it.
+    """
+    said = dict(attrs)
+    if tag in {"html", "body", "main"} or said.get("role") == "tabpanel":
+        return False
+    return "hidden" in said or bool(_NOT_SHOWN.search(said.get("style") or ""))
+
+
+class _NotShown:
+    """An element that is not shown, and what is open within it."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self._within: list[str] = []
+
+    def ends_at_start(self, tag: str) -> bool:
+        """Whether it ends where another begins."""
+        unsaid = _BLOCKS | _HEADINGS.keys() if self.tag == "p" else _ENDED_BY.get(self.tag, frozenset())
+        if not self._within and tag in unsaid:
+            return True
+        if tag not in _VOID:
+            self._within.append(tag)
+        return False
+
+    def ends_at_end(self, tag: str) -> bool:
+        """Whether it ends at an end tag: its own, or one of an element around it."""
+        if tag in self._within:
+            del self._within[len(self._within) - 1 - self._within[::-1].index(tag) :]
+            return False
+        return tag == self.tag or tag in _BLOCKS or tag in _HEADINGS or tag in _CELLS
 
 
 class _Reader(HTMLParser):
@@ -29,6 +72,7 @@ class _Reader(HTMLParser):
         self._title: list[str] = []
         self._hidden: list[str] = []
         self._open: Counter[str] = Counter()
+        self._not_shown: _NotShown | None = None
         self._pre = 0
         self._in_title = False
         # In parts: a page of many megabytes may be one line.
@@ -40,6 +84,8 @@ class _Reader(HTMLParser):
             if tag in _HIDDEN:
                 self._hidden.append(tag)
                 self._open[tag] += 1
+            return
+        if not self._is_shown(tag, attrs):
             return
         # The one element of a head that has text of its own, whether or not the head is said to end.
         self._in_title = tag == "title"
@@ -58,6 +104,26 @@ class _Reader(HTMLParser):
                 self._pre += 1
                 self.parts.append("```")
 
+    def _is_shown(self, tag: str, attrs: list[tuple[str, str | None]]) -> bool:
+        """Whether an element that begins is shown; where not, nothing of it is taken until it ends."""
+        if self._not_shown is not None and not self._not_shown.ends_at_start(tag):
+            return False
+        self._not_shown = None
+        if not _hides(tag, attrs):
+            return True
+        if tag in _BLOCKS and tag not in _IN_LINES:
+            self._end_line()
+            self._end_block()
+        self._not_shown = None if tag in _VOID else _NotShown(tag)
+        return False
+
+    def _goes_on(self, not_shown: _NotShown, tag: str) -> bool:
+        """Whether an end tag ends what is not shown and is another element's."""
+        if not not_shown.ends_at_end(tag):
+            return False
+        self._not_shown = None
+        return tag != not_shown.tag
+
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         # HTML has no such elements but the empty ones: others are begun.
         self.handle_starttag(tag, attrs)
@@ -71,6 +137,8 @@ class _Reader(HTMLParser):
                 self._open[ended] -= 1
                 if ended == tag:
                     break
+            return
+        if self._not_shown is not None and not self._goes_on(self._not_shown, tag):
             return
         if tag == "title":
             self._in_title = False
@@ -88,7 +156,7 @@ class _Reader(HTMLParser):
                 self._end_block()
 
     def handle_data(self, data: str) -> None:
-        if self._hidden:
+        if self._hidden or self._not_shown is not None:
             return
         if self._in_title:
             self._title.append(data)
@@ -113,7 +181,7 @@ class _Reader(HTMLParser):
             self.parts.append("")
 
     def text(self) -> str:
-        self._hidden = []
+        self._hidden, self._not_shown = [], None
         self._end_line()
         if self._pre:
             self.parts.append("```")

@@ -83,7 +83,7 @@ def writer_record(registry: ModelRegistry, name: str, code: str) -> WriterRecord
     Raises:
         NotFoundError: there is none. InputRefusedError: with this code: it answers no conversations here.
     """
-    model = registry.get(name)
+    model = registry.writing(name)
     if model.kind == "remote":
         raise InputRefusedError(code, f"{name} is elsewhere, and documents stay on this machine", "Take a local model.")
     if not model.header.get("chat_template"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmops_tui.counts import counted
 from llmops_tui.retrieval.records import FusionRecord, HitRecord, IndexRecord, WhyRecord
 from llmops_tui.retrieval.sources import told_source
+from llmops_tui.safe_text import safe_line
 
 _SHOWN = 160
 
@@ -33,12 +34,17 @@ def index_text(record: IndexRecord, stale: list[str]) -> str:
         lines += fusion_text(fusion).split("\n")
     if record["cut"]:
         lines.append(f"{counted(record['cut'], 'chunk')} were cut: too long for the model; --tokens makes them shorter")
-    lines += [f"not taken: {one['document']}: {one['why']}" for one in record["refused"]]
+    lines += not_taken(record)
     others = ", ".join(f"{number:,} {ending}" for ending, number in sorted(record["other_files"].items()))
     lines += [f"other files in the folder, which are not read: {others}"] if others else []
     lines += [f"taken out: {name}" for name in record["excluded"]]
     lines += [f"stale: {why}" for why in stale]
     return "\n".join(lines)
+
+
+def not_taken(record: IndexRecord) -> list[str]:
+    """What of the source could not be taken, and why, a line each; a name of a file may have any character."""
+    return [f"not taken: {safe_line(one['document'])}: {one['why']}" for one in record["refused"]]
 
 
 def fusion_text(fusion: FusionRecord) -> str:
@@ -93,5 +99,9 @@ def why_text(found: WhyRecord) -> str:
     terms = [f"{t['term']} {'✓' if t['matched'] else '✗'} in {t['chunks']:,}" for t in found["terms"]]
     lines += [f"words of the query, and the chunks that have them: {', '.join(terms)}"] if terms else []
     if found["beaten_by"]:
-        lines += ["", "instead came:", *(hit_text(hit) for hit in found["beaten_by"])]
+        lines += [
+            "",
+            "beside it came:" if found["found"] else "instead came:",
+            *(hit_text(hit) for hit in found["beaten_by"]),
+        ]
     return "\n".join(lines)

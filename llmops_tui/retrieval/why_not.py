@@ -213,6 +213,6 @@ def _of_words(retriever: Retriever, why: WhyRecord, best: PieceRecord) -> Iterat
     )
     if absent:
         yield f"it lacks {', '.join(absent)}"
-    common = [term["term"] for term in matched if term["chunks"] > _COMMON * total]
+    common = [term["term"] for term in matched if term["chunks"] > max(1, _COMMON * total)]
     if len(common) == len(matched) and total > 1:
         yield f"what it shares with the query is common: {', '.join(common)}"

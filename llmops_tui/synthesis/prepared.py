@@ -82,8 +82,8 @@ def prepare(catalog: Catalog, plan: SynthesisPlan) -> Prepared:
         NotFoundError: it names something that is not there.
     """
     registry = ModelRegistry(catalog)
-    judge = registry.get(plan.filters.judge) if plan.filters.judge else None
-    return replace(_prepared(catalog, plan, registry.get(plan.model)), judge=judge)
+    judge = registry.writing(plan.filters.judge) if plan.filters.judge else None
+    return replace(_prepared(catalog, plan, registry.writing(plan.model)), judge=judge)
 
 
 def _prepared(catalog: Catalog, plan: SynthesisPlan, model: Model) -> Prepared:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.system_errors import half_of_character
 from llmops_tui.workspace import kept_engines
 from llmops_tui.workspace.files import copy_durable
 from llmops_tui.workspace.layout import Workspace
@@ -303,6 +304,8 @@ def explain(error: Exception, catalog: Path) -> LlmopsError:
     """What an error of DuckDB on the catalog means, and what to do."""
     import duckdb
 
+    if (half := half_of_character(error)) is not None:
+        return half
     text = str(error).splitlines()[0][:400]
     if "No space left" in text:
         return LlmopsError("disk_full", f"no space left on the disk of {catalog}", "Free some space and try again.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.case_names import told_case
 from llmops_tui.evaluation.facts_told import passage_lines, sentence_lines
 from llmops_tui.evaluation.kept_summary import answered_at
 from llmops_tui.evaluation.metrics.model_graded import conversation_of, message_text
@@ -141,7 +142,7 @@ def case_content(result: Result, before: Result | None) -> Content:
     case = result.case
     parts: list[Any] = []
     where = (
-        f"case {case.index}"
+        f"case {safe_line(told_case(case))}"
         + (f" · row {case.row:,}" if case.row is not None else "")
         + (f" · {safe_line(case.variation)}" if case.variation else "")
     )

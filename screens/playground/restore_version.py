@@ -26,6 +26,7 @@ async def restore_version(shell: Shell, state: PlaygroundState, version: PromptV
                 note=f"kept before going back to @{version.number}",
                 parent=draft.base,
                 settings=draft.answer_settings,
+                as_it_is=True,
             )
         )
         shell.say(f"Your unsaved text is kept as {kept.ref}.")

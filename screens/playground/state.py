@@ -214,10 +214,15 @@ def variables_of(services: Services, name: str, draft: Draft) -> list[str]:
     """The variables of a draft, with those of the partials that it includes. Blocks; for a thread.
 
     Raises:
-        InputRefusedError: ``template_failed``, ``bad_partial``.
+        InputRefusedError: ``template_failed``, with the line of the text that is at fault; ``bad_partial``.
     """
+    from llmops_tui.errors import InputRefusedError
     from llmops_tui.prompts.partials import put_in
+    from llmops_tui.prompts.template_syntax import fault_of
 
+    for which, text in (("system", draft.system), ("user", draft.template)):
+        if fault := fault_of(text):
+            raise InputRefusedError("template_failed", f"{which}, {fault}")
     whole = [put_in(services.prompts.get, name, text) for text in (draft.system, draft.template)]
     return services.renderer.variables("\n".join(whole))
 

@@ -159,7 +159,8 @@ class Choice:
     def is_among(self, archived: Mapping[str, Collection[str]]) -> bool:
         """Whether it is a thing, or a version of one, that is archived."""
         names = archived.get(self.kind, ())
-        return self.value in names or self.value.partition("@")[0] in names
+        own = self.value.removeprefix(f"{self.kind}/")
+        return own in names or own.partition("@")[0] in names
 
 
 class ChoiceDialog(Modal[str | None]):

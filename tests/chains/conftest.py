@@ -15,13 +15,14 @@ REPLY = "Answer this {{ kind }} message: {{ ticket }}"
 
 @pytest.fixture
 def tools(catalog: Catalog) -> ChainTools:
-    """What chains need, in a workspace with the prompts ``sort`` and ``reply`` and the model ``small``."""
+    """What chains need, in a workspace with the prompts ``sort`` and ``reply`` the model ``small``, and one that embeds."""
     prompts = PromptStore(catalog)
     prompts.save("sort", template=SORT)
     prompts.save("reply", template=REPLY, system="You answer customers.")
     catalog.write(
         lambda connection: connection.execute(
-            "INSERT INTO models VALUES ('small', 'gguf', '/nowhere/small.gguf', 'abc', 1, '{}', 0, NULL)"
+            "INSERT INTO models VALUES ('small', 'gguf', '/nowhere/small.gguf', 'abc', 1, '{}', 0, NULL), "
+            "('embedder', 'gguf', '/nowhere/embedder.gguf', 'abd', 1, '{\"architecture\": \"bert\"}', 0, NULL)"
         )
     )
     return tools_here(catalog)

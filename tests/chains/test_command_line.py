@@ -14,3 +14,15 @@ def test_whoever_checks_a_file_by_its_path_is_told_the_option(sample: Workspace,
     told = Llmops(sample).run("chain", "check", str(file), code=3)["error"]
     assert f"--file {file}" in told["hint"]
     assert "chain list" in Llmops(sample).run("chain", "check", "nothere", code=3)["error"]["hint"]
+
+
+def test_a_run_of_which_every_row_failed_is_no_success(sample: Workspace, tmp_path: Path) -> None:
+    llmops, file = Llmops(sample), tmp_path / "each.yaml"
+    file.write_text("inputs: {texts: list}\nsteps:\n  each: {map: texts, steps: {read: {parse: item}}}\n")
+    llmops.run("chain", "save", "reading", "--file", str(file))
+    some = llmops.run("chain", "run", "reading", "-i", 'texts=["1", "no"]')
+    assert (some["output"], some["failed"], some["all_failed"]) == ([1, None], 1, "")
+    told = llmops.run("chain", "run", "reading", "-i", 'texts=["neither", "no"]', code=1)["error"]
+    assert (told["code"], told["message"]) == ("all_failed", "every row of each failed")
+    none = llmops.run("chain", "run", "reading", "-i", "texts=[]")
+    assert (none["output"], none["all_failed"]) == ([], "")

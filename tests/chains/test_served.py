@@ -187,3 +187,28 @@ def test_what_is_streamed_is_the_output_as_a_prompt_says_it() -> None:
     assert final_paths(parse_chain(WHOLE).body) == {"answer.bug/draft", "answer.else/draft2"}
     assert final_paths(parse_chain(TWO).body) == {"last"}
     assert final_paths(parse_chain(TWO + "output: last ~ '!'\n").body) == set()
+
+
+async def test_a_name_that_is_refused_is_not_listed(catalog: Catalog, tools: ChainTools, folder: Path) -> None:
+    store, labels, models = ChainStore(catalog), PromptStore(catalog, CHAINS), FixedModels("small")
+    for name in ("two", "other"):
+        store.save(name, TWO)
+    servers = FakeServers(folder)
+    async with running(catalog.workspace, models, servers, _served(catalog, models, tools)) as router:
+
+        async def agreed() -> set[str]:
+            """The names that are listed, of which each answers, and no other."""
+            listed = {one["id"] for one in (await router.http.get("/v1/models")).json()["data"] if "/" in one["id"]}
+            for name in ("chain/two", "chain/other", "chain/two@production", "chain/two@staging"):
+                assert ((await _ask(router, name)).status_code == 404) == (name not in listed), name
+                assert ((await router.http.get(f"/v1/models/{name}")).status_code == 404) == (name not in listed), name
+            return listed
+
+        assert await agreed() == {"chain/two", "chain/other"}
+        labels.move_label("chain/two@1", "production")
+        labels.move_label("chain/two@1", "staging")
+        assert await agreed() == {"chain/two", "chain/other", "chain/two@production", "chain/two@staging"}
+        labels.remove_label("chain/two", "production")
+        assert await agreed() == {"chain/other", "chain/two@staging"}
+        labels.move_label("chain/two@1", "production")
+        assert "chain/two" in await agreed()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +32,7 @@ from llmops_tui.prompts.named_variables import named_in
 from llmops_tui.prompts.store import PromptStore, content_hash
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
+from tests.engine.plain_renderer import PlainRenderer
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
 TURNS = [{"question": "Where is it?", "answer": '{"label": "order"}'}]
@@ -52,26 +52,6 @@ def settings(**parts: Any) -> AnswerSettings:
     found = read_settings(parts or WHOLE, "here")
     assert found is not None
     return found
-
-
-class Renderer:
-    """Puts values in the place of ``{{ name }}``."""
-
-    def render(self, source: str, values: Mapping[str, object], kind: str = "prompt") -> str:
-        for name, value in values.items():
-            source = source.replace(f"{{{{ {name} }}}}", str(value))
-        return source
-
-    def render_each(
-        self, source: str, contexts: Sequence[Mapping[str, object]], kind: str = "prompt"
-    ) -> list[str | InputRefusedError]:
-        return [self._or_refused(source, values) for values in contexts]
-
-    def _or_refused(self, source: str, values: Mapping[str, object]) -> str | InputRefusedError:
-        try:
-            return self.render(source, values)
-        except InputRefusedError as error:
-            return error
 
 
 @pytest.fixture
@@ -256,7 +236,7 @@ def test_variables_have_types_and_defaults() -> None:
 
 def test_examples_are_turns_before_the_users_and_may_be_asked_in_the_words_of_the_template() -> None:
     prompt = SimpleNamespace(system="Be {{ tone }}", template="Sort: {{ message }}", settings=settings())
-    made = rendered(prompt, {"message": "Hello", "tone": "kind"}, Renderer())  # type: ignore[arg-type]
+    made = rendered(prompt, {"message": "Hello", "tone": "kind"}, PlainRenderer())  # type: ignore[arg-type]
     assert [(one["role"], one["content"]) for one in made.messages] == [
         ("system", "Be kind"),
         ("user", "Sort: Where is it?"),
@@ -264,10 +244,12 @@ def test_examples_are_turns_before_the_users_and_may_be_asked_in_the_words_of_th
         ("user", "Sort: Hello"),
     ]
     assert made.values == {"message": "Hello", "tone": "kind", "count": 3}
-    assert rendered_each(prompt, [{"message": "Hello", "tone": "kind"}] * 2, Renderer()) == [made, made]  # type: ignore[arg-type]
+    assert rendered_each(prompt, [{"message": "Hello", "tone": "kind"}] * 2, PlainRenderer()) == [made, made]  # type: ignore[arg-type]
     prompt.settings = settings(examples={"turns": TURNS})
-    assert rendered(prompt, {"message": "Hello"}, Renderer()).examples[0]["content"] == "Where is it?"  # type: ignore[arg-type]
-    assert rendered_each(prompt, [], Renderer()) == []  # type: ignore[arg-type]
+    assert (
+        rendered(prompt, {"message": "Hello", "tone": "kind"}, PlainRenderer()).examples[0]["content"] == "Where is it?"
+    )  # type: ignore[arg-type]
+    assert rendered_each(prompt, [], PlainRenderer()) == []  # type: ignore[arg-type]
 
 
 def test_what_a_request_says_counts_before_what_the_version_holds() -> None:

@@ -58,6 +58,10 @@ def test_a_sweep_makes_columns() -> None:
             read_sweep(wrong)
     with pytest.raises(InputRefusedError, match="temperature 9"):
         swept(column(), "temperature", ["1", "9"])
+    with pytest.raises(InputRefusedError, match=r"temperature 0.0 is there twice"):
+        swept(column(), *read_sweep("temperature 0 0.0"))
+    with pytest.raises(InputRefusedError, match="this one 1,000,000"):
+        read_sweep("seed 1..1000000")
     with pytest.raises(InputRefusedError, match="at most 6"):
         check_count(7)
 
@@ -153,6 +157,18 @@ async def test_columns_answer_side_by_side(
     history = RunHistory(catalog, event_log)
     assert len(history.several([a.run for a in answers if a.run])) == 3
     assert history.several(["run_gone"]) == {}
+
+
+async def test_a_draft_that_is_no_version_fails_its_columns_alone(
+    catalog: Catalog, event_log: EventLog, renderer: TemplateRenderer, server: FakeModelServer
+) -> None:
+    unfinished = [
+        Column("p", None, "", text, "a", SamplingParameters()) for text in ("{% if x %}", "{% include 'y' %}")
+    ]
+    answers, _ = await answered([column("a", None), *unfinished], Memory(server, 2), catalog, event_log, renderer)
+    assert [a.error and a.error.code for a in answers] == [None, "template_failed", "bad_partial"]
+    assert (answers[0].text, len(server.requests)) == ("one two", 1)
+    assert [v.template for v in PromptStore(catalog).versions("p")] == ["Say {{ x }}"]
 
 
 async def test_models_without_room_beside_each_other_come_one_after_the_other(

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from llmops_tui.jobs import worker
 from llmops_tui.jobs.entries import JobSpec
 from llmops_tui.jobs.outcomes import facts_of, outcome
-from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.jobs.store import Job, JobState, JobStore
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
 
 
 def job(state: JobState, *, cause: str = "", result: dict[str, Any] | None = None, progress: float = 1.0) -> Job:
@@ -51,3 +54,18 @@ def test_the_facts_have_their_units_and_no_hashes() -> None:
         job(JobState.DONE, result={"peak_bytes": 1_321_332_736, "loss": 0.59126311, "weights_sha256": "x"})
     )
     assert found == [("peak bytes", "1.32 GB"), ("loss", "0.5913")]
+
+
+def test_what_a_job_told_last_is_recorded_when_it_ends(workspace: Workspace) -> None:
+    store = JobStore(EventLog(workspace))
+    job = store.add(kind="kind", title="title", spec=JobSpec(entry="", arguments={}))
+    context = worker.JobContext(workspace, job.id, store, store.folder(job))
+    for row in range(3):
+        context.report(row / 4, f"row {row}")
+    assert store.get(job.id).message == "row 0"
+    context.record(result='{"rows": 3}')
+    ended = store.get(job.id)
+    assert (ended.message, ended.progress, ended.result) == ("row 2", 0.5, {"rows": 3})
+    store.update(job.id, message="of somebody else")
+    context.record()
+    assert store.get(job.id).message == "of somebody else"

@@ -47,6 +47,7 @@ from llmops_tui.synthesis.prompts import prompt_of
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+from tests.engine.plain_renderer import PlainRenderer
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
 WHOLE: dict[str, Any] = {
@@ -66,39 +67,7 @@ TURNS = [
 CASE = Case(0, "k", {"message": "Hello"})
 
 
-class Renderer:
-    """Puts values in the place of ``{{ name }}``."""
-
-    def render(self, source: str, values: Mapping[str, object], kind: str = "prompt") -> str:
-        if missing := [name for name in self.variables(source) if name not in values]:
-            raise InputRefusedError("variable_missing", f"the variable {missing[0]} has no value")
-        for name, value in values.items():
-            source = source.replace(f"{{{{ {name} }}}}", str(value))
-        return source
-
-    def render_each(
-        self, source: str, contexts: Sequence[Mapping[str, object]], kind: str = "prompt"
-    ) -> list[str | InputRefusedError]:
-        return [self._or_refused(source, values) for values in contexts]
-
-    def _or_refused(self, source: str, values: Mapping[str, object]) -> str | InputRefusedError:
-        try:
-            return self.render(source, values)
-        except InputRefusedError as error:
-            return error
-
-    def variables(self, source: str) -> list[str]:
-        return [name for name in ("tone", "message") if name in source]
-
-
-class Counting(Renderer):
-    """One whose texts have another variable."""
-
-    def variables(self, source: str) -> list[str]:
-        return ["n"] if "{{ n }}" in source else []
-
-
-RENDERER: Any = Renderer()
+RENDERER: Any = PlainRenderer()
 
 
 @pytest.fixture
@@ -168,7 +137,7 @@ def test_a_row_with_an_unfit_value_is_an_error_of_its_own_case(
     version, _ = PromptStore(catalog).save("p", template="{{ n }}", settings=read_settings(NUMBERED, "here"))
     values: list[Any] = ["1", "abc", "", 4]
     cases = [Case(at, str(at), {"n": value}, row=at + 10) for at, value in enumerate(values)]
-    renderer: Any = Counting()
+    renderer: Any = PlainRenderer()
     rendered, unfit = render_each(cases, version, renderer)
     assert [[turn["content"] for turn in one] for one in rendered] == [["1"], [], [], ["4"]]
     assert {at: one.message for at, one in unfit.items()} == {
@@ -362,7 +331,7 @@ def test_an_improvement_asks_as_its_seed_is_asked(version: PromptVersion, catalo
     # A row that cannot be asked is the worst answer, and ends nothing.
     seed, _ = PromptStore(catalog).save("n", template="{{ n }}", settings=read_settings(NUMBERED, "here"))
     cases = {"a": Case(0, "a", {"n": "abc"}, row=7), "b": Case(1, "b", {"n": 2})}
-    other = bench(seed, cases, "b", Counting())
+    other = bench(seed, cases, "b", PlainRenderer())
     assert asyncio.run(other.score(Candidate(0, "seed", "", "{{ n }}", ""), ["a", "b"])) == [0.0, 1.0]
     assert "row 7: the variable n" in other._log.answers[Candidate(0, "seed", "", "{{ n }}", "").sha256, "a"].why
     assert len(asked) == 2

@@ -31,7 +31,7 @@ def store(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> EvaluationStore
 
 
 def between(store: EvaluationStore, good: str = "long@1", bad: str = "long@8", **how: Any) -> Bisection:
-    given: dict[str, Any] = {"case": 5, "metric": "", "model": ""} | how
+    given: dict[str, Any] = {"case": "5", "metric": "", "model": ""} | how
     return Bisection.between(store, store.suite("s"), good, bad, **given)
 
 
@@ -72,7 +72,7 @@ def test_chance_is_named_also_where_a_version_holds_the_temperature(store: Evalu
         store.save_suite(suite)
         for number in (9, 10):
             finished(store, suite, f"long@{number}", right=14 - number)
-        found = between(store, "long@9", "long@10", case=4).found()
+        found = between(store, "long@9", "long@10", case="4").found()
         assert found["caution"].startswith("Each version answered once") is caution
 
 
@@ -113,9 +113,9 @@ def test_a_version_whose_case_cannot_be_asked_is_taken_as_it_is_and_told(store: 
 
 def test_a_case_that_is_not_there_is_refused_before_anything_is_run(store: EvaluationStore) -> None:
     store.save_suite(check_suite(BODY, "s"))
-    with pytest.raises(InputRefusedError, match="has no case 6") as refused:
-        between(store, case=6)
-    assert refused.value.hint.startswith("It has 6 cases, counted from 0")
+    with pytest.raises(NotFoundError, match="no case '6'") as refused:
+        between(store, case="6")
+    assert refused.value.hint.startswith("s@1 has 6 cases, counted from 0")
 
 
 def test_a_run_that_does_not_count_says_why(store: EvaluationStore) -> None:
@@ -126,7 +126,7 @@ def test_a_run_that_does_not_count_says_why(store: EvaluationStore) -> None:
     assert version is not None
     finished(store, suite, version.ref)
     store.save_suite(check_suite(BODY | {"cases": BODY["cases"][1:]}, "s"))
-    later = between(store, case=0)
+    later = between(store, case="0")
     with pytest.raises(InputRefusedError, match=r"that counts: s-1 was asked of s@1, which asks or measures otherwise"):
         later.look(version)
 

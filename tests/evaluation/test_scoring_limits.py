@@ -171,6 +171,15 @@ def test_running_means_are_those_of_all_results_with_repeats_as_one_case() -> No
     of_cases = [value for _, value in case_scores(results, "m") if value is not None]
     expected = mean_interval(np.array(of_cases))
     assert of_cases == [0.5, 0.0, 0.25]
-    assert means.mean("m") == (expected.value, expected.half_width)
-    assert means.mean("other") == (None, None)
-    assert means.told() == [f"m 0.25 ± {expected.half_width:.2g}"]
+    assert (means.mean("m"), means.mean("other")) == (expected, None)
+    assert means.told() == [f"m 0.25 [{expected.low:.2g}, {expected.high:.2g}]"]
+
+
+def test_running_figures_tell_errors_and_lopsided_intervals() -> None:
+    means = RunningMeans(["m"])
+    means.add(Result(Case(0, "a"), 0, Answer(text="yes"), {"m": Score(1.0)}))
+    for index in (1, 2):
+        means.add(
+            Result(Case(index, str(index)), 0, Answer(error="template_failed: division by zero"), {"m": Score(None)})
+        )
+    assert means.told() == ["2 errors", "m 1 [0.21, 1]"]

@@ -346,7 +346,7 @@ def test_of_confirmed_queries_their_passage_is_expected(store: IndexStore) -> No
     queries.judge("confirmed", ["q"])
     with confirmed_queries(store, index) as (path, _):
         suite = answers_suite(EvaluationStore(store.workspace), index, path, AnswersAsked(("faq",)))
-    wanted = {"vars": {"question": "When does it come?"}, "slices": {"answerable": "yes"}, "expected": text}
+    wanted = {"id": "q", "vars": {"question": "When does it come?"}, "slices": {"answerable": "yes"}, "expected": text}
     assert suite.cases == [wanted]
 
 

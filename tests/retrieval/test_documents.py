@@ -47,6 +47,27 @@ def test_a_head_need_not_end_and_what_is_hidden_ends_where_it_does(page: str, te
     assert html_text(page) == (text, title)
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<p>a<p hidden>b<p>c", "a\n\nc"),
+        ("<div>a<div hidden><p>b<div>c</div></p>d<br>e</div>f</div>", "a\n\nf"),
+        ("<p>a <span style='color:red; Display : NONE'>b <b>c</b></i> d</span>e</p>", "a e"),
+        ("<ul><li>a<li hidden>b<li>c</ul>d", "- a\n- c\n\nd"),
+        ("<ul><li hidden>a<ul><li>b</ul></ul>c", "c"),
+        ("<table><tr><td>a<td hidden>b<td>c<tr style=visibility:hidden><td>d</table>e", "| a | c\n\ne"),
+        ("<p>a<img hidden alt=b>c<br hidden>d", "acd"),
+        ("<p>a<span hidden>b</p>c", "a\n\nc"),
+        ("<div hidden>a<script></div></script>b</div>c", "c"),
+        ("<div style='display:none-ish; backdisplay:none'>a</div>", "a"),
+        ("<body style='visibility: hidden'><main hidden>a</main>", "a"),
+        ("<div role=tabpanel>a</div><div role=tabpanel hidden>b</div>", "a\n\nb"),
+    ],
+)
+def test_what_says_that_it_is_not_shown_is_left_out_to_its_end(page: str, text: str) -> None:
+    assert html_text(page)[0] == text
+
+
 @given(st.text(alphabet="<>/aphtdrscriple!-\"'= \n&;", max_size=200))
 def test_any_page_is_read_to_its_end(page: str) -> None:
     text, _ = html_text(f"<p>first</p>{page}")

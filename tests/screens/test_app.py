@@ -382,11 +382,12 @@ def test_letters_never_work_while_text_is_written() -> None:
 def test_a_keymap_with_mistakes_is_told_and_the_rest_is_used(tmp_path: Path) -> None:
     path = tmp_path / "keymap.toml"
     path.write_text(
-        '[keys]\n"playground.run" = "f7x,ctrl+j"\n"playground.typo" = "x"\n"playground.diff" = "m"\n"models.add" = "f1"\n'
+        '[keys]\n"playground.run" = "f17, alt+;"\n"playground.save" = "f7x"\n"playground.typo" = "x"\n"playground.diff" = "m"\n"models.add" = "f1"\n'
     )
     good, problems = load_keymap(path)
-    assert good == {"playground.run": "f7x,ctrl+j"}
-    assert len(problems) == 3
+    assert good == {"playground.run": "f17,alt+semicolon"}
+    assert len(problems) == 4
+    assert any("playground.save: f7x is no key" in p for p in problems)
     assert any("unknown action" in p for p in problems)
     assert any("taken by playground.model" in p for p in problems)
     assert any("taken by app.help" in p for p in problems)

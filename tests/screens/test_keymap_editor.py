@@ -8,7 +8,8 @@ import pytest
 
 from llmops_tui.keymap_file import keymap_path
 from screens.actions import BY_ID
-from screens.keymap import load_keymap, save_keymap
+from screens.key_names import key_name
+from screens.keymap import check_keymap, load_keymap, save_keymap
 from screens.settings.keys_screen import KeysScreen
 from screens.settings.press_key import PressKeyDialog, refusal
 from screens.settings.screen import SettingsScreen
@@ -50,6 +51,29 @@ def test_a_keymap_is_written_and_what_would_be_lost_is_kept(tmp_path: Path) -> N
     path.write_text('[keys]\n"no.such" = "f1"\n')
     assert save_keymap({}, path) is not None
     assert load_keymap(path) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("alt+.", "alt+full_stop"), ("?", "question_mark"), ("alt++", "alt+plus"), ("+", "plus"), ("esc", "escape"),
+        ("Alt+/", "alt+slash"), ("ctrl+ü", "ctrl+ü"), ("g g", "g g"), ("alt+F", "alt+F"), ("pgdn", "pagedown"),
+        ("alt+full_stop", "alt+full_stop"), ("f99", ""), ("ctrl+", ""), ("hold+a", ""), ("", ""), ("a nonsense", ""),
+    ],
+)  # fmt: skip
+def test_keys_are_written_by_their_signs_or_names(written: str, named: str) -> None:
+    assert key_name(written) == named
+
+
+def test_every_key_of_an_action_is_one_by_its_name() -> None:
+    for action in BY_ID.values():
+        assert [key_name(key) for key in action.keys.split(",")] == [key.strip() for key in action.keys.split(",")]
+
+
+def test_a_comma_is_a_key_too() -> None:
+    for written in ("ctrl+,,f17", "f17,ctrl+,"):
+        good, problems = check_keymap({"settings.theme": written})
+        assert (sorted(good["settings.theme"].split(",")), problems) == (["ctrl+comma", "f17"], [])
 
 
 @pytest.mark.slow

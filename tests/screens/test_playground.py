@@ -26,6 +26,7 @@ from screens.playground.runs_pane import RunList
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.state import Loaded, read
 from screens.playground.thinking_view import ThinkingView
+from screens.playground.variables_pane import VariablesPane
 from screens.playground.versions_pane import VersionList
 from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
@@ -236,9 +237,11 @@ async def test_a_model_that_cannot_be_loaded_says_what_to_do(open_app: OpenApp) 
 @pytest.mark.slow
 async def test_a_template_with_an_error_says_where(open_app: OpenApp) -> None:
     async with open_app() as pilot:
-        await write(pilot, "{% if %}")
+        await write(pilot, "Hi.\n{% if %}")
+        pane = pilot.app.screen.query_one(VariablesPane)
+        await until(pilot, lambda: "user, line 2: Expected an expression" in str(pane.border_subtitle))
         await run(pilot)
-        assert "line 1" in notices(pilot)
+        assert "line 2: Expected an expression" in notices(pilot)
 
 
 async def test_variables_become_fields_and_keep_their_values(open_app: OpenApp) -> None:

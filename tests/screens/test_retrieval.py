@@ -6,8 +6,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from llmops_tui.chains.store import ChainStore
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.retrieval.build import build_index
@@ -48,15 +50,21 @@ def shop(sample: Workspace, tmp_path: Path) -> IndexStore:
     return store
 
 
+async def indexes(pilot: Pilot[int]) -> RetrievalScreen:
+    """Open the indexes from the datasets, and wait until they are read."""
+    await pilot.press("f9", "2")
+    await settle(pilot)
+    await pilot.press("K")
+    await until(pilot, lambda: isinstance(pilot.app.screen, RetrievalScreen))
+    await settle(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, RetrievalScreen)
+    return screen
+
+
 async def test_chunks_are_found_shown_and_explained(open_app: OpenApp, shop: IndexStore, tmp_path: Path) -> None:
     async with open_app() as pilot:
-        app = pilot.app
-        await pilot.press("f9", "2")
-        await settle(pilot)
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
-        await settle(pilot)
-        source = app.screen.query_one(SourcePane)
+        app, source = pilot.app, (await indexes(pilot)).query_one(SourcePane)
         assert "shop@1: 4 documents" in source.told
         await pilot.press("f5")
         await until(pilot, lambda: isinstance(app.screen, LineDialog))
@@ -97,13 +105,7 @@ async def test_without_an_index_the_screen_says_what_to_do(
 
     monkeypatch.setattr(build_flow, "_build", build)
     async with open_app() as pilot:
-        app = pilot.app
-        await pilot.press("f9", "2")
-        await settle(pilot)
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
-        await settle(pilot)
-        screen = app.screen
+        app, screen = pilot.app, await indexes(pilot)
         await pilot.press("f5")
         await settle(pilot)
         assert "n makes one" in notices(pilot)
@@ -155,13 +157,7 @@ async def test_queries_are_confirmed_by_a_key_and_contexts_and_weights_are_offer
     monkeypatch.setattr(build_flow, "_build", build)
     monkeypatch.setattr(build_flow, "_allow_contexts", allow)
     async with open_app() as pilot:
-        app = pilot.app
-        await pilot.press("f9", "2")
-        await settle(pilot)
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
-        await settle(pilot)
-        screen = app.screen
+        app, screen = pilot.app, await indexes(pilot)
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press(*"look through", "enter")
@@ -195,6 +191,8 @@ async def test_queries_are_answered_as_an_evaluation_by_a_key(
 ) -> None:
     PromptStore(shop.catalog).save("faq", template="{{ retrieve(question, 1) }} {{ question }}")
     PromptStore(shop.catalog).save("plain", template="{{ question }}")
+    for name, prompt in (("asks", "faq"), ("asks-nothing", "plain"), ("names-nothing", "gone")):
+        ChainStore(shop.catalog).save(name, f"inputs: {{question: text}}\nsteps: {{answer: {{prompt: {prompt}}}}}\n")
     path = tmp_path / "queries.jsonl"
     path.write_text('{"query": "my card", "documents": ["card.txt"]}\n{"query": "moon", "answerable": false}\n')
     run: list[Suite] = []
@@ -205,17 +203,12 @@ async def test_queries_are_answered_as_an_evaluation_by_a_key(
 
     monkeypatch.setattr(run_flow, "run_suite", kept)
     async with open_app() as pilot:
-        app = pilot.app
-        await pilot.press("f9", "2")
-        await settle(pilot)
-        await pilot.press("K")
-        await until(pilot, lambda: isinstance(app.screen, RetrievalScreen))
-        await settle(pilot)
-        screen = app.screen
+        app, screen = pilot.app, await indexes(pilot)
         for queries, told in ((str(path), ""), ("", "no confirmed queries")):
             await pilot.press("v")
             await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
-            assert app.screen.query_one(Options).option_count == 1
+            offered = app.screen.query_one(Options).options
+            assert [str(one.prompt).strip() for one in offered] == ["faq@1", "chain/asks@1"]
             await pilot.press("enter")
             await until(pilot, lambda: isinstance(app.screen, LineDialog))
             app.screen.query_one(Input).value = queries

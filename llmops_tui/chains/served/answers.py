@@ -74,11 +74,12 @@ class ServedChains:
         return is_chain(name)
 
     async def entries(self, caller: Caller) -> list[ModelEntry]:
-        """Each chain by its name, and by each of its labels."""
+        """Each chain by its name, unless requests by that are refused, and by each of its labels."""
         known = await asyncio.to_thread(self._store.summaries)
+        refused = await asyncio.to_thread(self._store.withdrawn)
         return [
             {
-                "id": called,
+                "id": f"{PREFIX}{one['chain']}{which}",
                 "object": "model",
                 "created": int(one["changed_at"]),
                 "owned_by": "chain",
@@ -86,7 +87,8 @@ class ServedChains:
             }
             for one in known
             if caller.sees(PREFIX + one["chain"])
-            for called in (PREFIX + one["chain"], *(f"{PREFIX}{one['chain']}@{label}" for label in one["labels"]))
+            for which in ("", *(f"@{label}" for label in one["labels"]))
+            if which or one["chain"] not in refused
         ]
 
     async def close(self) -> None:

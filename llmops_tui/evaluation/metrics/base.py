@@ -38,6 +38,7 @@ class Case:
         group: the cluster it belongs to, its key where it stands for itself.
         origin: the key of the case that this one is a variation of, or its own.
         metrics: further metrics for this case alone, as they stand in the suite.
+        id: what it is called in the suite, if it is written there with one; no part of the key.
         script: what happens after the first message, as :class:`llmops_tui.evaluation.scripted.script.Script` reads it.
     """
 
@@ -55,6 +56,7 @@ class Case:
     origin: str = ""
     metrics: tuple[MetricEntry, ...] = ()
     script: JsonObject = field(default_factory=dict)
+    id: str = ""
 
     @property
     def expected_text(self) -> str:

@@ -160,7 +160,12 @@ def _require_this(ref: str, used: set[str], index: Index) -> None:
 
 
 def _case(query: GoldQuery, names: Sequence[str]) -> JsonObject:
-    case = {"vars": dict.fromkeys(names, query.text), "slices": {_MARK: "yes" if query.answerable else "no"}}
+    case: JsonObject = {
+        "vars": dict.fromkeys(names, query.text),
+        "slices": {_MARK: "yes" if query.answerable else "no"},
+    }
+    # Digits are the number of its line, or would be taken for that of the case.
+    case |= {} if query.id.isdecimal() else {"id": query.id}
     return {**case, "expected": query.reference} if query.reference else case
 
 

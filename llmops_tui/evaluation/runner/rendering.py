@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.evaluation.case_names import told_case
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.foreign_text import JsonObject
@@ -78,7 +79,7 @@ def _nothing_to_ask() -> InputRefusedError:
 
 
 def _place(case: Case) -> str:
-    return f"row {case.row}" if case.row is not None else f"case {case.index}"
+    return f"row {case.row}" if case.row is not None else f"case {told_case(case)}"
 
 
 def asked_beyond(case: Case, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from llmops_tui.counts import counted
 from llmops_tui.evaluation.metrics.base import Case, Metric, Score, Summary
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.custom import at_work
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.records import Agreement, Figure, GapRecord, PairedFigure, RunSummary, VariationRecord
 from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.statistics.bootstrap import Interval
 from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import difference_interval, mean_interval
 
@@ -103,29 +105,29 @@ class RunningMeans:
         # By case: the sum and the number of the usable scores of its repeats.
         self._cases: dict[str, dict[int, tuple[float, int]]] = {name: {} for name in names}
 
+        self._errors = 0
+
     def add(self, result: Result) -> None:
         """Take in one result."""
+        self._errors += bool(result.answer.error)
         for name, cases in self._cases.items():
             score = result.scores.get(name)
             if score is not None and score.value is not None:
                 total, count = cases.get(result.case.index, (0.0, 0))
                 cases[result.case.index] = total + score.value, count + 1
 
-    def mean(self, name: str) -> tuple[float | None, float | None]:
-        """A mean with half its interval's width; none of what is not known yet."""
+    def mean(self, name: str) -> Interval | None:
+        """A mean with its interval; none of what is not known yet."""
         cases = self._cases[name]
-        if not cases:
-            return None, None
-        found = mean_interval(np.array([total / count for total, count in cases.values()]))
-        return found.value, found.half_width if math.isfinite(found.half_width) else None
+        return mean_interval(np.array([total / count for total, count in cases.values()])) if cases else None
 
     def told(self) -> list[str]:
-        """Each known mean with its name and half its interval's width."""
-        found = []
+        """How many answers ended in an error, and each known mean with its name and its interval, which may be lopsided."""
+        found = [counted(self._errors, "error")] if self._errors else []
         for name in self._cases:
-            mean, half = self.mean(name)
-            if mean is not None:
-                found.append(f"{name} {mean:.3g}" + (f" ± {half:.2g}" if half is not None else ""))
+            if (mean := self.mean(name)) is not None:
+                known = math.isfinite(mean.half_width)
+                found.append(f"{name} {mean.value:.3g}" + (f" [{mean.low:.2g}, {mean.high:.2g}]" if known else ""))
         return found
 
 

@@ -174,15 +174,19 @@ def read_sweep(text: str) -> tuple[str, list[str]]:
             f"Write one of {', '.join(known)} and its values, such as temperature 0 0.5 1, or seed 1..4.",
         )
     values: list[str] = []
+    count = 0
     for word in words:
         if span := _RANGE.fullmatch(word):
-            values += [str(n) for n in range(int(span[1]), min(int(span[2]), int(span[1]) + MOST_COLUMNS) + 1)]
+            first, last = int(span[1]), int(span[2])
+            values += [str(n) for n in range(first, min(last, first + MOST_COLUMNS) + 1)]
+            count += max(0, last - first + 1)
         else:
             values.append(_YES.get(word, word))
-    if len(values) < 2 or len(values) > MOST_COLUMNS:
+            count += 1
+    if count < 2 or count > MOST_COLUMNS:
         raise InputRefusedError(
             "bad_sweep",
-            f"a sweep has 2 to {MOST_COLUMNS} values, and this one {len(values)}",
+            f"a sweep has 2 to {MOST_COLUMNS} values, and this one {count:,}",
             "Write the values behind the parameter, with blanks between.",
         )
     return field, values
@@ -192,15 +196,17 @@ def swept(column: Column, field: str, values: Sequence[str]) -> list[Column]:
     """A column for each value of one of its parameters.
 
     Raises:
-        InputRefusedError: ``bad_sweep``: a value is out of bounds.
+        InputRefusedError: ``bad_sweep``: a value is out of bounds, or stands there twice.
     """
-    found = []
+    found: list[Column] = []
     for value in values:
         try:
             changed = SamplingParameters.model_validate(column.parameters.model_dump() | {field: value})
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise InputRefusedError("bad_sweep", f"{field} {value}: {first['msg']}", "Choose other values.") from error
+        if any(one.parameters == changed for one in found):
+            raise InputRefusedError("bad_sweep", f"{field} {value} is there twice", "Each value makes one column.")
         found.append(replace(column, parameters=changed))
     return found
 

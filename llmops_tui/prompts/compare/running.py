@@ -70,14 +70,17 @@ class ColumnRunner:
     async def _run(self, columns: Sequence[Column], variables: dict[str, str], *, filled: bool) -> None:
         try:
             groups: dict[str, list[int]] = {}
+            versions: dict[_Text, PromptVersion] = {}
             for number, column in enumerate(columns):
-                model = self._models.get(column.model)
-                if model is None:
-                    error = LlmopsError("model_unknown", f"there is no model {column.model!r}", "Choose another one.")
+                try:
+                    if (model := self._models.get(column.model)) is None:
+                        raise LlmopsError("model_unknown", f"there is no model {column.model!r}", "Choose another one.")
+                    if (text := _text_of(column)) not in versions:
+                        versions[text] = await asyncio.to_thread(self._version, column)
+                except LlmopsError as error:
                     self._tell(ColumnStep(number, error=error))
                 else:
                     groups.setdefault(model.base.name, []).append(number)
-            versions = await asyncio.to_thread(self._versions, [columns[n] for g in groups.values() for n in g])
             asked = _Asked(columns, variables, versions, filled)
             done: list[str] = []
             while groups:
@@ -141,16 +144,15 @@ class ColumnRunner:
         except LlmopsError as error:
             self._tell(ColumnStep(number, error=error))
 
-    def _versions(self, columns: Sequence[Column]) -> dict[_Text, PromptVersion]:
-        """The version of each text, saved where it is none yet; each text once, however many columns have it."""
-        found: dict[_Text, PromptVersion] = {}
-        for column in columns:
-            key = _text_of(column)
-            if key not in found:
-                found[key], _ = self._prompts.save(
-                    column.prompt, template=column.template, system=column.system, settings=column.settings
-                )
-        return found
+    def _version(self, column: Column) -> PromptVersion:
+        """The version of a column's text, saved where it is none yet.
+
+        Raises:
+            InputRefusedError: it cannot be one, such as a draft that is no template.
+        """
+        return self._prompts.save(
+            column.prompt, template=column.template, system=column.system, settings=column.settings
+        )[0]
 
     def _tell(self, *steps: ColumnStep) -> None:
         for step in steps:
