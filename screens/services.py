@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from llmops_tui.monitoring.alerts import Alert
     from llmops_tui.monitoring.recorder import Recorder
     from llmops_tui.prompts.drafts import Drafts
-    from llmops_tui.prompts.runs import PromptRunner, RunHistory
+    from llmops_tui.prompts.run_history import RunHistory
+    from llmops_tui.prompts.runs import PromptRunner
     from llmops_tui.prompts.store import PromptStore
     from llmops_tui.settings import Settings
     from llmops_tui.traces.store import TraceStore
@@ -156,7 +157,7 @@ class Services:
     @cached_property
     def history(self) -> RunHistory:
         """Past runs."""
-        from llmops_tui.prompts.runs import RunHistory
+        from llmops_tui.prompts.run_history import RunHistory
 
         return RunHistory(self.catalog, self.event_log)
 

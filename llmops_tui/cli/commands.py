@@ -1,21 +1,24 @@
 """All commands of ``llmops`` by name, with their summary and the module that is loaded on use.
 
-A command loads its own module only, and ``llmops --help`` loads none.
+A command loads its own module only, a verb is made when it is asked for, and ``llmops --help`` loads none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_name
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
+    from typer.models import CommandInfo
 
 
 class Entry(NamedTuple):
@@ -169,19 +172,55 @@ class LazyGroup(TyperGroup):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
 
+class Verbs(Mapping[str, "Command"]):
+    """The verbs of a noun by name, each made, and loaded where it has a module of its own, when it is looked up."""
+
+    def __init__(self, verbs: Mapping[str, CommandInfo | str]) -> None:
+        self._verbs = verbs
+        self._made: dict[str, Command] = {}
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self._made:
+            verb, holder = self._verbs[name], _holder()
+            if isinstance(verb, str):
+                holder.command(name)(_found(verb))
+            else:
+                holder.registered_commands.append(verb)
+            self._made[name] = typer.main.get_group(holder).commands[name]
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._verbs)
+
+    def __len__(self) -> int:
+        return len(self._verbs)
+
+
 @cache
 def loaded(name: str) -> Command:
-    """The command of this name, with its module."""
-    entry, holder = COMMANDS[name], typer.Typer(rich_markup_mode=None)
+    """The command of this name, with its module; of a noun only those verbs that are looked up."""
+    entry, holder = COMMANDS[name], _holder()
     found = _found(entry.where)
-    if isinstance(found, typer.Typer):
-        for verb, where in entry.verbs.items():
-            found.command(verb)(_found(where))
-        holder.add_typer(found, name=name)
-    else:
+    if not isinstance(found, typer.Typer):
         holder.command(name)(found)
+        return typer.main.get_group(holder).commands[name]
+    own = {
+        verb.name or get_command_name(verb.callback.__name__): verb
+        for verb in found.registered_commands
+        if verb.callback
+    }
+    bare = copy(found)
+    bare.registered_commands = []
+    holder.add_typer(bare, name=name)
+    group: Any = typer.main.get_group(holder).commands[name]
+    group.commands = Verbs(own | dict(entry.verbs))
+    return cast("Command", group)
+
+
+def _holder() -> typer.Typer:
+    holder = typer.Typer(rich_markup_mode=None)
     holder.callback()(lambda: None)
-    return typer.main.get_group(holder).commands[name]
+    return holder
 
 
 def _found(where: str) -> typer.Typer:

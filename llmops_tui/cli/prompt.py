@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,6 @@ import typer
 
 from llmops_tui.cli.archive import AlsoArchived, left
 from llmops_tui.cli.output import LIMIT, Session, session_of
-from llmops_tui.cli.serve import opener
 from llmops_tui.cli.tool_calls import ApproveTools, MockTools, Servers, ToolChoice, offering
 from llmops_tui.counts import counted
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError
@@ -210,7 +208,7 @@ def pass_gate(session: Session, ref: str, label: str, suite: str, models: list[s
 @app.command()
 def runs(context: typer.Context, ref: _Ref, limit: _Limit = LIMIT) -> None:
     """List the runs of a prompt or of one version."""
-    from llmops_tui.prompts.runs import RunHistory
+    from llmops_tui.prompts.run_history import RunHistory
     from llmops_tui.prompts.store import PromptStore
 
     session = session_of(context)
@@ -248,7 +246,10 @@ def run(
     tool_choice: ToolChoice = "",
 ) -> None:
     """Run a version on a model; the answer streams to stdout. What is given here counts before what the version holds."""
+    import asyncio
+
     from llmops_tui.cli.generate import parameters_from
+    from llmops_tui.cli.serve import opener
     from llmops_tui.inference.asked_prompt import model_of
     from llmops_tui.inference.template_renderer import TemplateRenderer
     from llmops_tui.models.registry import ModelRegistry

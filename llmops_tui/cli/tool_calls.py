@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -91,6 +90,8 @@ async def _offered(
         if approve:
             return Decision.RUN
         # Where nobody can be asked, what no rule allows is denied.
+        import asyncio
+
         return await asyncio.to_thread(_asked, step) if sys.stdin.isatty() else Decision.DENY
 
     sources: list[Tools] = []

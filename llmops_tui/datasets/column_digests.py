@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmops_tui.datasets.arrow_arrays import are_there, filled, numbers_of
-from llmops_tui.datasets.records import Column, Type
+from llmops_tui.datasets.records import SCHEME, Column, Type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEME: Final = "columns-2"
 _BEYOND_ASCII = 128
 
 

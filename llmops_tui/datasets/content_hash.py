@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from llmops_tui.datasets.column_digests import SCHEME, ColumnDigest, whole_digest
+from llmops_tui.datasets.column_digests import ColumnDigest, whole_digest
 from llmops_tui.datasets.parts import source_sql
-from llmops_tui.datasets.records import ROW, Column
+from llmops_tui.datasets.records import ROW, SCHEME, Column
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.sandbox import quote_name, reading
 

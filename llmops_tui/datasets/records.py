@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -23,6 +23,9 @@ Row = dict[str, Any]
 DEPTH = 254
 Message = dict[str, Any]
 """A turn of a conversation in a user's row: ``role`` and ``content`` where it is whole, and whatever else stands there."""
+
+# How content hashes of new versions are made: by columns (:mod:`.column_digests`).
+SCHEME: Final = "columns-2"
 
 # Hidden columns: the number of the row, and fields of rows with too many different names to be columns.
 ROW = "_row"

@@ -11,10 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.datasets.column_digests import SCHEME
-from llmops_tui.datasets.content_hash import content_hash, hash_of
-from llmops_tui.datasets.parts import source_sql
-from llmops_tui.datasets.records import Column
+from llmops_tui.datasets.records import SCHEME, Column
 from llmops_tui.datasets.reports import ViewRecord
 from llmops_tui.datasets.version import DatasetVersion, Recipe
 from llmops_tui.errors import InputRefusedError, NotFoundError
@@ -119,6 +116,9 @@ class DatasetStore:
         belongs to the version beside it, before anybody knows of it. ``digest`` is the content hash, where it was taken of
         the same rows while they were written.
         """
+        from llmops_tui.datasets.content_hash import content_hash
+        from llmops_tui.datasets.parts import source_sql
+
         check_name(name)
         files = sorted(folder.glob("part-*.parquet"))
         with reading(files, memory="1GB") as connection:
@@ -154,6 +154,8 @@ class DatasetStore:
         newest = next(iter(self.logs().get(version.dataset, [])), None)
         if newest is None or newest.scheme == SCHEME or newest.recipe.sha256 != version.recipe.sha256:
             return None
+        from llmops_tui.datasets.content_hash import hash_of
+
         same = newest.columns == version.columns and hash_of(folder, version.columns, newest.scheme) == newest.sha256
         return newest if same else None
 

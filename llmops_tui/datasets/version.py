@@ -9,10 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmops_tui.datasets.column_digests import SCHEME
-from llmops_tui.datasets.content_hash import hash_of
-from llmops_tui.datasets.parts import read_rows, source_sql
-from llmops_tui.datasets.records import Column, Row
+from llmops_tui.datasets.records import SCHEME, Column, Row
 from llmops_tui.datasets.reports import RecipeRecord, VersionRecord
 from llmops_tui.errors import LlmopsError
 from llmops_tui.workspace.files import sha256_text
@@ -74,7 +71,11 @@ class DatasetVersion:
     @cached_property
     def present_hash(self) -> str:
         """The hash of its content by the present scheme, whichever it was saved with."""
-        return self.sha256 if self.scheme == SCHEME else hash_of(self.folder, self.columns)
+        if self.scheme == SCHEME:
+            return self.sha256
+        from llmops_tui.datasets.content_hash import hash_of
+
+        return hash_of(self.folder, self.columns)
 
     @cached_property
     def files(self) -> list[Path]:
@@ -90,10 +91,14 @@ class DatasetVersion:
     @property
     def source(self) -> str:
         """A table function that reads its rows, in a connection that may read its files."""
+        from llmops_tui.datasets.parts import source_sql
+
         return source_sql(self.files)
 
     def read(self, where: str = "", batch: int = 2000, limit: int | None = None) -> Iterator[list[tuple[int, Row]]]:
         """Its rows in their order, in batches, each with its number; ``where`` is SQL of our own."""
+        from llmops_tui.datasets.parts import read_rows
+
         return read_rows(self.files, list(self.columns), where=where, batch=batch, limit=limit)
 
     def rows_at(self, numbers: list[int]) -> list[Row]:

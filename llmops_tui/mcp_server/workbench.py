@@ -16,7 +16,8 @@ from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.registry import Model, ModelRegistry
-from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
+from llmops_tui.prompts.run_history import RunHistory
+from llmops_tui.prompts.runs import PromptRunner, RunRequest
 from llmops_tui.prompts.store import PromptStore, PromptVersion
 from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.settings import load_settings

@@ -6,13 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from llmops_tui.chains.store import ChainStore
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.inference.experiments.store import ExperimentStore
-from llmops_tui.inference.server.recording import require_recording
-from llmops_tui.models.aliases import AliasBook
-from llmops_tui.models.registry import ModelRegistry
-from llmops_tui.prompts.store import PromptStore
 from llmops_tui.traces.store import TRACES, TraceFilter
 from llmops_tui.workspace.ingest import ingest
 
@@ -44,10 +38,10 @@ def refuse_unknown_names(catalog: Catalog, event_log: EventLog, wanted: TraceFil
     ingest(catalog, event_log)
     looks: dict[str, Callable[[str], object]] = {
         "model": lambda name: _refuse_model(catalog, name),
-        "prompt": PromptStore(catalog).get,
-        "chain": ChainStore(catalog).get,
-        "experiment": lambda name: ExperimentStore(event_log).get(name.partition("@")[0]),
-        "recording": lambda name: require_recording(catalog, event_log, name),
+        "prompt": lambda name: _refuse_prompt(catalog, name),
+        "chain": lambda name: _refuse_chain(catalog, name),
+        "experiment": lambda name: _refuse_experiment(event_log, name),
+        "recording": lambda name: _refuse_recording(catalog, event_log, name),
     }
     for field in (*looks, "work", "trace", "service"):
         name = getattr(wanted, field)
@@ -60,7 +54,13 @@ def refuse_unknown_names(catalog: Catalog, event_log: EventLog, wanted: TraceFil
         looks[field](name)
 
 
+# What keeps the names is loaded where one was given that no trace has: most lists are asked for without any.
+
+
 def _refuse_model(catalog: Catalog, name: str) -> None:
+    from llmops_tui.models.aliases import AliasBook
+    from llmops_tui.models.registry import ModelRegistry
+
     try:
         ModelRegistry(catalog).get(name)
     except NotFoundError:
@@ -68,6 +68,30 @@ def _refuse_model(catalog: Catalog, name: str) -> None:
             raise
         # Traces have the name of the model that answered.
         raise NotFoundError("model", name, f"It stands for {stands!r}: give that.") from None
+
+
+def _refuse_prompt(catalog: Catalog, name: str) -> None:
+    from llmops_tui.prompts.store import PromptStore
+
+    PromptStore(catalog).get(name)
+
+
+def _refuse_chain(catalog: Catalog, name: str) -> None:
+    from llmops_tui.chains.store import ChainStore
+
+    ChainStore(catalog).get(name)
+
+
+def _refuse_experiment(event_log: EventLog, name: str) -> None:
+    from llmops_tui.inference.experiments.store import ExperimentStore
+
+    ExperimentStore(event_log).get(name.partition("@")[0])
+
+
+def _refuse_recording(catalog: Catalog, event_log: EventLog, name: str) -> None:
+    from llmops_tui.inference.server.recording import require_recording
+
+    require_recording(catalog, event_log, name)
 
 
 def _any(catalog: Catalog, wanted: TraceFilter) -> bool:

@@ -13,15 +13,17 @@ import json
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.regular_files import kind_of_place, read_regular
 from llmops_tui.workspace.checksum_scope import CHECKSUMS_FILE, checksummed_files, kind_of
+from llmops_tui.workspace.duckdb_blocks import marks_of, same_parts
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held, locked
@@ -36,6 +38,7 @@ _WAIT_SECONDS = 10.0
 LARGE = 256 * 1024 * 1024
 # Where others go on in new files: what is printed, copies of the catalog.
 _APPENDED = ("logs/", "backups/")
+_NONE: Final[Mapping[int, str]] = MappingProxyType({})
 _DUCKDB_HEADERS = (4096, 8192)
 _DUCKDB_HEADER = struct.Struct("<QQ")
 
@@ -45,6 +48,7 @@ class FileChecksum:
     """One file as it was left: its size, when it was written, the hash of each part, and a database's count of writes.
 
     ``inode`` tells a file that was replaced, as we do it, from one that was changed in place, which only logs are.
+    ``marks`` are the checksums that the blocks of a DuckDB file have of their own, where they were right.
     """
 
     size: int
@@ -52,16 +56,22 @@ class FileChecksum:
     inode: int
     chunks: tuple[str, ...]
     writes: int | None = None
+    marks: tuple[str, ...] = ()
 
     def as_json(self) -> list[Any]:
         """As the file of checksums has it."""
-        return [self.size, self.mtime_ns, self.inode, "".join(self.chunks), self.writes]
+        marks = ["".join(self.marks)] if self.marks else []
+        return [self.size, self.mtime_ns, self.inode, "".join(self.chunks), self.writes, *marks]
 
     @classmethod
     def from_json(cls, raw: list[Any]) -> FileChecksum:
         """A recorded checksum."""
-        size, mtime_ns, inode, joined, writes = raw
-        return cls(size, mtime_ns, inode, tuple(joined[i : i + 16] for i in range(0, len(joined), 16)), writes)
+        size, mtime_ns, inode, joined, writes, *marks = raw
+        return cls(size, mtime_ns, inode, _apart(joined), writes, _apart("".join(marks)))
+
+
+def _apart(joined: str) -> tuple[str, ...]:
+    return tuple(joined[i : i + 16] for i in range(0, len(joined), 16))
 
 
 @dataclass
@@ -188,7 +198,7 @@ def _fresh(workspace: Workspace, name: str, before: FileChecksum | None, *, larg
     """The checksum of a file as it is now; none where the old one is evidence, or where it cannot be checksummed now."""
     if not large and _size(workspace.root / name) > LARGE:
         return None
-    found = checksum_of_file(workspace, name)
+    found = checksum_of_file(workspace, name, before)
     return None if found is not None and before is not None and _spoilt(workspace, name, before, found) else found
 
 
@@ -223,8 +233,12 @@ def _nothing_lost(workspace: Workspace) -> bool:
         return False
 
 
-def checksum_of_file(workspace: Workspace, name: str) -> FileChecksum | None:
-    """The checksum of one file as it is now; none where it is just being written, gone, or no file."""
+def checksum_of_file(workspace: Workspace, name: str, before: FileChecksum | None = None) -> FileChecksum | None:
+    """The checksum of one file as it is now; none where it is just being written, gone, or no file.
+
+    Parts of the catalog that DuckDB has not written since ``before`` are not read: they keep their hashes, and what became of
+    them by other hands is found by a check.
+    """
     path = workspace.root / name
     if not path.is_file():
         # Opening a pipe would wait for whoever writes it.
@@ -236,7 +250,7 @@ def checksum_of_file(workspace: Workspace, name: str) -> FileChecksum | None:
         facts = path.stat()
         if kind == "duckdb" and path.with_name(path.name + ".wal").exists():
             return None
-        fresh = _made(path, facts, kind)
+        fresh = _made(path, facts, kind, before)
         after = path.stat()
         steady = (after.st_size, after.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
     except (OSError, sqlite3.Error):
@@ -252,14 +266,22 @@ def chunk_size(size: int) -> int:
     return part
 
 
-def chunks_of(path: Path, size: int) -> tuple[str, ...]:
-    """The hash of each part of the first ``size`` bytes; the counter of writes of a SQLite file is left out."""
+def chunks_of(path: Path, size: int, known: Mapping[int, str] = _NONE) -> tuple[str, ...]:
+    """The hash of each part of the first ``size`` bytes; the counter of writes of a SQLite file is left out.
+
+    Those that are ``known``, by their number, are not read.
+    """
     found: list[str] = []
     part = chunk_size(size)
     blank = kind_of(path.name) == "sqlite"
     with open_raw(path) if blank else path.open("rb") as file:
         left = size
         while left > 0:
+            if (hashed := known.get(len(found))) is not None:
+                file.seek(part, os.SEEK_CUR)
+                left -= part
+                found.append(hashed)
+                continue
             raw = file.read(min(part, left))
             if not raw:
                 break
@@ -291,10 +313,17 @@ def writes_of(path: Path, kind: str) -> int | None:
     return None
 
 
-def _made(path: Path, facts: os.stat_result, kind: str) -> FileChecksum:
-    return FileChecksum(
-        facts.st_size, facts.st_mtime_ns, facts.st_ino, chunks_of(path, facts.st_size), writes_of(path, kind)
-    )
+def _made(path: Path, facts: os.stat_result, kind: str, before: FileChecksum | None = None) -> FileChecksum:
+    size, writes = facts.st_size, writes_of(path, kind)
+    marks: tuple[str, ...] = ()
+    known: dict[int, str] = {}
+    # Of a large one each mark that is new would cost more than its hash does, and no command has it hashed.
+    if kind == "duckdb" and size <= LARGE:
+        old = before if before is not None and before.inode == facts.st_ino else None
+        marks = marks_of(path, size, old.marks if old else ())
+        if old is not None and (part := chunk_size(size)) == chunk_size(old.size):
+            known = {n: old.chunks[n] for n in same_parts(old.marks, marks, part, min(size, old.size))}
+    return FileChecksum(size, facts.st_mtime_ns, facts.st_ino, chunks_of(path, size, known), writes, marks)
 
 
 def _spoilt(workspace: Workspace, name: str, before: FileChecksum, fresh: FileChecksum) -> bool:

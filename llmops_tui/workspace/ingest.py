@@ -15,6 +15,7 @@ from llmops_tui.workspace.bulk import insert_rows, whole_characters
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.files import sha256_text, write_atomic
+from llmops_tui.workspace.free_pages import give_back
 from llmops_tui.workspace.lineage import record_many
 from llmops_tui.workspace.notices import write_notice
 
@@ -59,6 +60,7 @@ def ingest(catalog: Catalog, event_log: EventLog) -> int:
     taken = 0
     while count := _ingest_batch(catalog, event_log, _BATCH):
         taken += count
+    give_back(event_log)
     return taken
 
 

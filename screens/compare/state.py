@@ -15,7 +15,7 @@ from llmops_tui.prompts.compare.records import Answering
 
 if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
-    from llmops_tui.prompts.runs import RunHistory, RunRecord
+    from llmops_tui.prompts.run_history import RunHistory, RunRecord
 
 EMPTY = (
     "Nothing to compare yet.\n"

@@ -23,7 +23,8 @@ from screens.shell.shell import Shell
 from screens.widgets.stream_view import StreamView
 
 if TYPE_CHECKING:
-    from llmops_tui.prompts.runs import RunProgress, RunRecord
+    from llmops_tui.prompts.run_history import RunRecord
+    from llmops_tui.prompts.runs import RunProgress
     from llmops_tui.prompts.store import PromptVersion
     from llmops_tui.prompts.tool_rounds import CallStep
     from screens.terminal import TerminalProfile
@@ -253,12 +254,12 @@ class AnswerPane(Pane):
         except asyncio.CancelledError:
             self._stream.flush()
             self._figures.update(Content.assemble(("cancelled", "$error"), ("  the text so far is kept", "$muted")))
-            self.set_timer(_AFTER_CANCEL_SECONDS, self._tell_ended)
+            self.set_timer(_AFTER_CANCEL_SECONDS, partial(self.post_message, self.Ended()))
             raise
-        self._tell_ended()
+        self.post_message(self.Ended())
 
     def _draw(self, run: Run, step: RunProgress, prompt: str, model: str) -> None:
-        from llmops_tui.prompts.runs import RunRecord
+        from llmops_tui.prompts.run_history import RunRecord
 
         if step.stage == "text":
             self._stream.feed(step.text)
@@ -293,8 +294,5 @@ class AnswerPane(Pane):
         self._figures.update(Content.styled(f"error: {error.code}", "$error"))
         if not text:
             self._stream.clear(error.told)
-        self._tell_ended()
-        return kept_text_told(error) if text else error
-
-    def _tell_ended(self) -> None:
         self.post_message(self.Ended())
+        return kept_text_told(error) if text else error

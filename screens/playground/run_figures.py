@@ -15,7 +15,7 @@ from llmops_tui.safe_text import safe_line
 if TYPE_CHECKING:
     from llmops_tui.inference.client import StreamEnd
     from llmops_tui.models.registry import Model
-    from llmops_tui.prompts.runs import RunRecord
+    from llmops_tui.prompts.run_history import RunRecord
     from llmops_tui.prompts.tool_rounds import CallStep
 
 

@@ -19,7 +19,7 @@ from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
-    from llmops_tui.prompts.runs import RunRecord
+    from llmops_tui.prompts.run_history import RunRecord
     from llmops_tui.prompts.store import PromptVersion
 
 _HELP = "Past runs of the version under the cursor, newest first. Enter shows one's output."

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from llmops_tui.inference.sampling import SamplingParameters
     from llmops_tui.mcp_client.kept_connections import KeptConnections
     from llmops_tui.models.registry import Model
-    from llmops_tui.prompts.runs import RunRecord, RunRequest
+    from llmops_tui.prompts.run_history import RunRecord
+    from llmops_tui.prompts.runs import RunRequest
     from llmops_tui.prompts.store import PromptSummary, PromptVersion
     from llmops_tui.prompts.tool_rounds import CallStep
     from screens.services import Services

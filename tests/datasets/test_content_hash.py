@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_tui.datasets.column_digests import SCHEME, ColumnDigest
+from llmops_tui.datasets.column_digests import ColumnDigest
 from llmops_tui.datasets.content_hash import ROWS, hash_of
 from llmops_tui.datasets.diff import diff_versions
 from llmops_tui.datasets.export_job import export
 from llmops_tui.datasets.import_job import import_now
 from llmops_tui.datasets.operations.base import apply, remake
 from llmops_tui.datasets.parts import PartWriter
+from llmops_tui.datasets.records import SCHEME
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.maintenance.check_catalog import datasets as check_datasets
 from llmops_tui.maintenance.findings import Report

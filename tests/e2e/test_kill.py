@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmops_tui.prompts.drafts import Drafts
-from llmops_tui.prompts.runs import RunHistory
+from llmops_tui.prompts.run_history import RunHistory
 from llmops_tui.prompts.store import PromptStore, content_hash
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -32,7 +32,8 @@ from llmops_tui.inference.sampling import SamplingParameters
 from llmops_tui.inference.template_renderer import TemplateRenderer
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.prompts.drafts import Draft, Drafts
-from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
+from llmops_tui.prompts.run_history import RunHistory
+from llmops_tui.prompts.runs import PromptRunner, RunRequest
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace

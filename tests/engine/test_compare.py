@@ -29,7 +29,8 @@ from llmops_tui.prompts.compare.columns import (
 )  # fmt: skip
 from llmops_tui.prompts.compare.records import Answering
 from llmops_tui.prompts.compare.running import ColumnRunner, ColumnStep
-from llmops_tui.prompts.runs import PromptRunner, RunHistory
+from llmops_tui.prompts.run_history import RunHistory
+from llmops_tui.prompts.runs import PromptRunner
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -10,8 +11,23 @@ from packaging.utils import canonicalize_name
 
 from llmops_tui.cli.commands import COMMANDS, loaded
 from llmops_tui.cli.main import run
+from llmops_tui.prompts.store import PromptStore
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.marker import make_workspace
 
 HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "trl", "llama_cpp"}
+
+
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a prompt."""
+    workspace = make_workspace(Workspace(tmp_path_factory.mktemp("prompted") / "ws"))
+    PromptStore(Catalog(workspace)).save("triage", template="Where is the order? {{ question }}")
+    # Whoever comes first makes the tables of the journal, with a library for it.
+    EventLog(workspace).waiting()
+    return workspace.root
 
 
 def modules_after(statement: str) -> set[str]:
@@ -46,6 +62,29 @@ def test_a_command_loads_its_own_module_and_no_other() -> None:
 
     assert modules("--help") == set()
     assert modules("doctor", "--help") == {"llmops_tui.cli.doctor"}
+    # A verb with a module of its own is loaded when it is asked for.
+    assert "llmops_tui.cli.prompt_improve" not in modules("prompt", "list", "--help")
+    assert modules("prompt", "blame", "--help") >= {"llmops_tui.cli.prompt", "llmops_tui.cli.prompt_history"}
+
+
+# What takes a tenth of a second to load, and no command needs that lists or moves a label.
+_SLOW_TO_LOAD = {"numpy", "pyarrow", "httpx", "sklearn", "rich", "jinja2", "psutil", "asyncio"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prompt", "list"), ("prompt", "log", "triage"), ("prompt", "show", "triage"), ("prompt", "search", "order"),
+        ("prompt", "runs", "triage"), ("prompt", "tag", "triage@1", "staging"), ("traces", "list"),
+        ("prompt", "save", "triage", "--text", "Answer. {{ question }}"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_command_that_lists_or_names_loads_no_library_that_it_has_no_use_for(
+    arguments: tuple[str, ...], prompted: Path
+) -> None:
+    statement = f"from llmops_tui.cli.main import run\nif run(['--workspace', {str(prompted)!r}, *{arguments!r}]): raise SystemExit(1)"
+    assert not modules_after(statement) & (HEAVY | _SLOW_TO_LOAD | {"textual", "screens"})
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -31,7 +31,8 @@ from llmops_tui.models.registration import add_file
 from llmops_tui.models.registry import ModelRegistry
 from llmops_tui.models.shards import loadable_name, shard_of, without_ending
 from llmops_tui.models.support import knows_architecture
-from llmops_tui.prompts.runs import PromptRunner, RunHistory, RunRequest
+from llmops_tui.prompts.run_history import RunHistory
+from llmops_tui.prompts.runs import PromptRunner, RunRequest
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.mcp_client.servers import tool_server
-from llmops_tui.prompts.runs import RunHistory
+from llmops_tui.prompts.run_history import RunHistory
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog

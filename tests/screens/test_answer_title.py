@@ -7,7 +7,7 @@ from dataclasses import replace
 from textual.content import Content
 from textual.pilot import Pilot
 
-from llmops_tui.prompts.runs import RunRecord
+from llmops_tui.prompts.run_history import RunRecord
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace

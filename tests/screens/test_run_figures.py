@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmops_tui.inference.client import StreamEnd
-from llmops_tui.prompts.runs import RunRecord
+from llmops_tui.prompts.run_history import RunRecord
 from screens.playground.run_figures import ended
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmops_tui import __version__
-from llmops_tui.datasets.column_digests import SCHEME
 from llmops_tui.datasets.held import alone_with
 from llmops_tui.datasets.privacy.replacement import Key
+from llmops_tui.datasets.records import SCHEME
 from llmops_tui.datasets.rejects import rejects_path
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
