@@ -87,7 +87,7 @@ async def test_whoever_comes_home_sees_jobs_at_once_and_that_the_rest_is_being_r
             await until(pilot, lambda: pilot.app.screen is home)
             await until(pilot, lambda: "reading what changed" in str(home.query_one(StepsPane).border_title))
             listed = home.query_one("#home-job-list", LineList)
-            assert "running 90%" in listed.render_line(0).text
+            assert "running 90%" in listed.render_line(1).text
         finally:
             leave.set()
         await kept
