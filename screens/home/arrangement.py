@@ -13,7 +13,7 @@ _MOST_STEPS = 7
 # From so many rows on tiles have a line more, and all steps are seen.
 _ROOMY = 34
 # Lines of the lists that the chart does not take, and those that it needs and can use.
-_LEAST_LISTS, _LEAST_CHART, _MOST_CHART = 6, 6, 16
+_LEAST_LISTS, _LEAST_CHART, _MOST_CHART = 6, 6, 20
 
 
 class Heights(NamedTuple):

@@ -103,14 +103,14 @@ def _model(row: Recent) -> Part:
 
 
 def _question(row: Recent) -> Part:
-    return ("" if isinstance(row, WorkRequests) else safe_line(row.question or "", _SHOWN)), "muted"
+    told = f"{row.kind} {row.name}" if isinstance(row, WorkRequests) else row.question or ""
+    return safe_line(told, _SHOWN), "muted"
 
 
 def _answer(row: Recent) -> Part:
     if isinstance(row, WorkRequests):
         failed = f", {row.failed:,} failed" if row.failed else ""
-        told = f"{counted(row.requests, 'request')}{failed}: {safe_line(row.kind)} {safe_line(row.name)}"
-        return told, "bad" if row.failed else "muted"
+        return f"{counted(row.requests, 'request')}{failed}", "bad" if row.failed else "muted"
     if row.error:
         return safe_line(row.error, _SHOWN), "bad"
     return safe_line(row.output.lstrip(), _SHOWN), "plain"
@@ -122,9 +122,9 @@ def _took(row: Recent) -> Part:
 
 RECENT_COLUMNS: list[Column[Recent]] = [
     Column("time", lambda row: units.moment(row.started_at), least=8, rank=1),
-    Column("prompt", _asked_with, most=20, names=True, rank=5),
+    Column("prompt", _asked_with, most=20, names=True, rank=4),
     Column("model", _model, most=20, names=True, rank=6),
-    Column("question", _question, share=2, least=14, rank=4),
+    Column("question", _question, share=2, least=14, rank=3),
     Column("answer", _answer, share=3, least=14),
-    Column("took", _took, unit="ms", right=True, rank=2),
+    Column("took", _took, unit="ms", right=True, rank=5),
 ]  # fmt: skip

@@ -10,9 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, Horizontal, Vertical
-from textual.css.scalar import Unit
 from textual.events import Resize
-from textual.widget import Widget
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobState
@@ -27,6 +25,7 @@ from screens.home.panes import DayPane, RecentPane, RunningPane, StepsPane, Tile
 from screens.navigation import TraceFilterPlace
 from screens.shell.hidden_panes import UNUSED
 from screens.shell.live_screen import LiveScreen
+from screens.shell.pane_layout import set_height
 from screens.training.rendering import duration_between
 from screens.widgets.panel import Panel
 from screens.widgets.table import Table
@@ -41,13 +40,6 @@ if TYPE_CHECKING:
 _PATIENCE = 0.3
 # Of a pane above and below.
 _BORDERS = 2
-
-
-def _set_height(widget: Widget, rows: int | None) -> None:
-    """So many rows, or those of the style sheet; what somebody gave a share of the screen keeps it."""
-    height = widget.styles.inline.height if widget.styles.inline.has_rule("height") else None
-    if (height is None or height.unit is not Unit.FRACTION) and (height.value if height is not None else None) != rows:
-        widget.styles.height = rows
 
 
 def make(services: Services, profile: TerminalProfile) -> HomeScreen:
@@ -160,7 +152,7 @@ class HomeScreen(LiveScreen):
         grid.styles.grid_columns = " ".join(str(width) for width in widths(rows.width, across))
         if self.has_class("-low"):
             for widget in (grid, steps, day, self.query_one("#home-below")):
-                _set_height(widget, None)
+                set_height(widget, None)
             day.styles.inline.clear_rule("display")
             return
         given = heights(
@@ -172,13 +164,13 @@ class HomeScreen(LiveScreen):
         )
         # Whoever looks at a chart for which there is no room sees it in the place of the lists.
         folded = self.has_class("-day") and not given.chart
-        _set_height(grid, given.tiles)
-        _set_height(steps, given.steps)
-        _set_height(self.query_one("#home-below"), 0 if folded else given.lists)
-        _set_height(day, given.lists if folded else given.chart)
+        set_height(grid, given.tiles)
+        set_height(steps, given.steps)
+        set_height(self.query_one("#home-below"), 0 if folded else given.lists)
+        set_height(day, given.lists if folded else given.chart)
         day.display = folded or bool(given.chart)
         for pane in (recent, jobs):
-            pane.styles.max_height = pane.lines + _BORDERS
+            set_height(pane, pane.lines + _BORDERS, most=True)
 
     def on_resize(self, event: Resize) -> None:
         """There is other room."""
