@@ -170,16 +170,18 @@ class StepsPane(WayPane):
         at = self.query_one(LineList).cursor
         if at >= len(self.steps):
             return None
-        return _place_of(self.steps[at])
+        return place_of(self.steps[at])
 
 
-def _place_of(step: Step) -> Destination:
+def place_of(step: Step) -> Destination:
     """Where a step is done: the thing itself where it names one."""
     if step.screen == "traces":
         return TraceFilterPlace(step.target)
+    if step.screen == "datasets" and step.target:
+        # What leads there are rows with problems.
+        return DatasetPlace(step.target, checks=True)
     places = {
-        "playground": PromptPlace, "datasets": DatasetPlace, "jobs": JobPlace, "training": RunPlace,
-        "evaluation": EvaluationPlace,
+        "playground": PromptPlace, "jobs": JobPlace, "training": RunPlace, "evaluation": EvaluationPlace,
     }  # fmt: skip
     make = places.get(step.screen)
     return make(step.target) if make is not None and step.target else ScreenPlace(step.screen)

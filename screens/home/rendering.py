@@ -228,7 +228,7 @@ def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
     day = seen.day
     asked: Line = [(counted(day.requests, "request"), "plain"), (" in 24 h", "muted")]
     asked += [(f"  {day.failed:,} failed", "bad")] if day.failed else []
-    asked += [(f"  +{day.of_work:,} of evaluations and jobs", "muted")] if day.of_work else []
+    asked += [(f"  +{day.of_work:,} by jobs", "muted")] if day.of_work else []
     return Tile(
         states[0] if states else [("nothing is loaded", "muted")],
         asked,

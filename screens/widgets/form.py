@@ -19,7 +19,7 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Static
 
-from llmops_tui.field_words import word_of
+from llmops_tui.field_words import is_byte_count, size_words, word_of
 from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line
 from screens.widgets.field_text import from_text, shown_text, typed_of
@@ -279,7 +279,8 @@ class ModelForm(VerticalScroll, Generic[Model]):
     def _note(self, name: str, info: FieldInfo) -> str:
         """The description, the values that are allowed, and a number of bytes as people read it."""
         value = getattr(self.value, name)
-        told = f" Now {figure(value, name)}." if name.endswith("bytes") and value else ""
+        unsaid = is_byte_count(info) and value and size_words(value) is None
+        told = f" Now {figure(value, name)}." if unsaid else ""
         # A field that goes through its words shows them itself.
         typed = get_origin(info.annotation) is Literal and not self._browses
         allowed = get_args(info.annotation) if typed else ()
