@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pydantic.fields import FieldInfo
@@ -13,6 +14,39 @@ class Word:
 
     value: object
     word: str
+
+
+@dataclass(frozen=True)
+class ByteCount:
+    """Annotates a number of bytes: it is said with a unit where that says the same, and understood with any. Files have bytes."""
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)b?", re.IGNORECASE)
+_POWERS = "kmgt"
+
+
+def size_words(size: int) -> str | None:
+    """A number of bytes in the largest of KiB, MiB, GiB, TiB of which it is a whole number; none where it is of no one."""
+    for power in range(len(_POWERS), 0, -1):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power:,} {_POWERS[power - 1].upper()}iB"
+    return None
+
+
+def size_of(text: str) -> int | None:
+    """The bytes that a text such as ``1.5 GiB`` or ``500 MB`` says; none where it is no number with such a unit."""
+    match = _SIZE.fullmatch(text.strip().replace(",", ""))
+    if match is None:
+        return None
+    number, unit, binary = match.groups()
+    base: int = 1024 if binary else 1000
+    power: int = base ** (_POWERS.index(unit.lower()) + 1)
+    return round(float(number) * power)
+
+
+def is_byte_count(info: FieldInfo) -> bool:
+    """Whether a field is a number of bytes."""
+    return any(isinstance(one, ByteCount) for one in info.metadata)
 
 
 def word_of(info: FieldInfo, value: object) -> str | None:

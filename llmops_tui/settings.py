@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.field_words import Word
+from llmops_tui.field_words import ByteCount, Word
 from llmops_tui.foreign_text import parse_toml
 from llmops_tui.models.engine_settings import LARGEST_BATCH, SMALLEST_BATCH, CacheType, SplitMode, read_shares
 from llmops_tui.retention_rules import read_rules
@@ -88,8 +88,11 @@ class Settings(BaseModel):
     ] = ""
     cache_bytes: Annotated[
         int,
-        Field(ge=0, description="Memory for cached prompts, in addition to the model; none (0): no cache."),
+        Field(
+            ge=0, description="Memory for cached prompts, in addition to the model, such as 2 GiB; none (0): no cache."
+        ),
         Word(0, "none"),
+        ByteCount(),
     ] = 1 << 30
     cache_type_k: Annotated[
         CacheType, Field(description="Type of the keys in the KV cache; q8_0 halves the memory with little loss.")

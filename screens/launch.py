@@ -86,6 +86,7 @@ def launch(
     from llmops_tui.workspace.checksums import record_checksums_at_end
 
     record_checksums_at_end(workspace)
+    sys.stderr.write(app.running.told_at_end())
     if app.return_code and not code:
         sys.stderr.write(f"llmops ended with an error; see {workspace.logs / 'native.log'}\n")
         return int(app.return_code)

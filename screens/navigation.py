@@ -105,10 +105,11 @@ class ImprovementsPlace(Destination):
 
 @dataclass(frozen=True)
 class DatasetPlace(Destination):
-    """A version of a dataset, as ``NAME@NUMBER``."""
+    """A version of a dataset, as ``NAME@NUMBER``; with ``checks`` what was found in it has the focus."""
 
     mode = "datasets"
     version: str
+    checks: bool = False
 
 
 @dataclass(frozen=True)

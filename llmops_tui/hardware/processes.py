@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,11 @@ _SHARE_OF_A_CORE = 0.002
 _LEAST_SECONDS = 3.0
 # The first look knows only what processes took since they began; what they take now is known with the second.
 _SECOND_LOOK_SECONDS = 1.0
+
+
+_INTERPRETERS = re.compile(r"(python|pypy|node|ruby|perl|bash|sh|zsh|dash)[\d.]*$")
+# Options whose next word is a program's text, and those whose next word is theirs.
+_TAKE_TEXT, _TAKE_A_WORD = frozenset({"-c", "-e", "--eval"}), frozenset({"-W", "-X", "-r", "--require"})
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class ProcessSampler:
 
         self._psutil = psutil
         self._times: dict[tuple[int, float], tuple[float, float]] = {}
+        # What interpreters run: a process keeps that.
+        self._names: dict[tuple[int, float], str] = {}
         self._due = 0.0
         self._found: tuple[ProcessLoad, ...] = ()
 
@@ -91,8 +99,11 @@ class ProcessSampler:
             known_for, taken = (at - before[0], spent - before[1]) if before else (time.time() - key[1], spent)
             # A clock that was set back tells nothing of when it began.
             cpu = max(0.0, taken) / known_for * 100 if key[1] and known_for > 0 else None
-            rows.append((pid, key[1], str(info["name"] or "?"), cpu, int(info["memory_info"].rss)))
+            rows.append(
+                (pid, key[1], self._name(process, key, str(info["name"] or "?")), cpu, int(info["memory_info"].rss))
+            )
         self._times = times
+        self._names = {key: name for key, name in self._names.items() if key in times}
         found = []
         for pid, started, name, cpu, resident in rows:
             known = _ours(pid, parents, ours)
@@ -116,6 +127,35 @@ class ProcessSampler:
             for pid in sorted(on_gpu - seen)
         ]
         return found
+
+    def _name(self, process: Any, key: tuple[int, float], name: str) -> str:
+        if not _INTERPRETERS.match(name):
+            return name
+        if key not in self._names:
+            try:
+                self._names[key] = program_of(name, process.cmdline())
+            except (self._psutil.Error, OSError):
+                # Somebody else's, or gone meanwhile.
+                return name
+        return self._names[key]
+
+
+def program_of(name: str, words: Sequence[str]) -> str:
+    """What an interpreter runs, by its command line: ``python -m pytest``, ``python train.py``; else its name alone.
+
+    Nothing else is taken from the command line, where secrets may stand.
+    """
+    rest = iter(words[1:])
+    for word in rest:
+        if word == "-m" and name.startswith("python"):
+            return f"{name} -m {next(rest, '')}".rstrip()
+        if word in _TAKE_TEXT:
+            return name
+        if word in _TAKE_A_WORD:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return f"{name} {word.rstrip('/').rpartition('/')[2]}"
+    return name
 
 
 def _ours(pid: int, parents: dict[int, int], ours: dict[int, Ours]) -> Ours | None:

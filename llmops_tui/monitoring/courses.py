@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmops_tui.traces.orders import OWN
 from llmops_tui.workspace.event_log import EventLog
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from llmops_tui.workspace.catalog import Catalog
 
 _HOUR = 3600.0
-_HOURS = 24
+# Spans of time with the parts they are counted in: what happened within minutes is one bar of a day.
+_SPANS = ((_HOUR, 30), (6 * _HOUR, 24), (24 * _HOUR, 24))
 _SEEN = "home"
 
 
@@ -29,30 +31,40 @@ class Courses:
         job: the folder of the newest training run, whose log has its losses; empty without runs.
         quality: the metric of the newest evaluation, in each run of its suite.
         versions: the newest value of it of each version of that evaluation's prompt.
-        traffic: requests in each of the last 24 hours.
-        latency: median milliseconds of the answers in each of the last 24 hours; not a number where there were none.
-        since: requests, and those that failed, since a moment; none where no moment is known.
+        span: seconds of the next two, until now: an hour, six or 24, the shortest that has all requests of the last 24 hours.
+        traffic: requests in each part of the span.
+        latency: median milliseconds of the answers in each part of it; not a number where there were none.
+        since: requests that were not of other work, and those of them that failed, since a moment; none where no moment is known.
     """
 
     rows: tuple[float, ...] = ()
     job: str = ""
     quality: tuple[float, ...] = ()
     versions: tuple[float, ...] = ()
+    span: float = 24 * _HOUR
     traffic: tuple[float, ...] = ()
     latency: tuple[float, ...] = ()
     since: tuple[int, int] | None = None
+
+    @property
+    def part(self) -> float:
+        """Seconds of each part of the span."""
+        return self.span / max(1, len(self.traffic))
 
 
 def read_courses(catalog: Catalog, score: Score | None, since: float | None, now: float | None = None) -> Courses:
     """Read them in one look at the catalog; ``score`` is the evaluation whose quality is asked for."""
     end = time.time() if now is None else now
-    begin = end - _HOURS * _HOUR
+    day = end - _SPANS[-1][0]
 
     def work(connection: duckdb.DuckDBPyConnection) -> dict[str, list[Any]]:
         def rows(sql: str, *values: object) -> list[Any]:
             return connection.execute(sql, list(values)).fetchall()
 
+        ((first,),) = rows("SELECT min(started_at) FROM requests WHERE started_at >= ? AND started_at < ?", day, end)
+        span, parts = next((pair for pair in _SPANS if first is not None and first >= end - pair[0]), _SPANS[-1])
         return {
+            "span": [(span, parts)],
             "rows": rows(
                 "SELECT rows FROM dataset_versions WHERE dataset = "
                 "(SELECT dataset FROM dataset_versions ORDER BY created_at DESC LIMIT 1) ORDER BY number"
@@ -77,31 +89,36 @@ def read_courses(catalog: Catalog, score: Score | None, since: float | None, now
             )
             if score is not None and '"' not in score.metric
             else [],
-            "hours": rows(
-                "SELECT CAST(floor((started_at - ?) / ?) AS INTEGER) AS hour, count(*), median(total_ms) FROM requests "
-                "WHERE started_at >= ? AND started_at < ? GROUP BY hour",
-                begin,
-                _HOUR,
-                begin,
+            "parts": rows(
+                "SELECT CAST(floor((started_at - ?) / ?) AS INTEGER) AS part, count(*), median(total_ms) FROM requests "
+                "WHERE started_at >= ? AND started_at < ? GROUP BY part",
+                end - span,
+                span / parts,
+                end - span,
                 end,
             ),
             "since": rows(
-                "SELECT count(*), count(*) FILTER (finish_reason = 'error') FROM requests WHERE started_at >= ?", since
+                f"SELECT count(*), count(*) FILTER (finish_reason = 'error') FROM requests WHERE {OWN} AND started_at >= ?",
+                since,
             )
             if since is not None
             else [],
         }
 
     found = catalog.read(work)
-    traffic, latency = [0.0] * _HOURS, [math.nan] * _HOURS
-    for hour, count, median in found["hours"]:
-        traffic[hour] = float(count)
-        latency[hour] = math.nan if median is None else float(median)
+    ((span, parts),) = found["span"]
+    traffic, latency = [0.0] * parts, [math.nan] * parts
+    for part, count, median in found["parts"]:
+        # What began in the last instant may be rounded to behind it.
+        place = min(part, parts - 1)
+        traffic[place] = float(count)
+        latency[place] = math.nan if median is None else float(median)
     return Courses(
         rows=tuple(float(row[0]) for row in found["rows"]),
         job=str(found["job"][0][0]) if found["job"] else "",
         quality=tuple(float(row[0]) for row in found["quality"] if row[0] is not None),
         versions=tuple(float(row[0]) for row in found["versions"] if row[0] is not None),
+        span=span,
         traffic=tuple(traffic),
         latency=tuple(latency),
         since=(int(found["since"][0][0]), int(found["since"][0][1])) if found["since"] else None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from llmops_tui.counts import counted
 from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.traces.orders import OWN
 from llmops_tui.traces.store import TraceStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from llmops_tui.monitoring.recorder import Moment
 
 _DAY = 86_400
+# Of fewer answers no more than one lies beyond the 95th percentile.
+_LEAST_FOR_P95 = 20
+_FIGURES = (
+    "count(*) FILTER (own), count(*) FILTER (own AND finish_reason = 'error'), count(*) FILTER (own AND timed), "
+    "median(total_ms) FILTER (own AND timed), quantile_cont(total_ms, 0.95) FILTER (own AND timed), count(*) FILTER (NOT own)"
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,29 @@ class Unscored(NamedTuple):
     errors: int
 
 
+class Day(NamedTuple):
+    """Requests of the last 24 hours that were not of other work, those of them that failed, and the others' number.
+
+    ``median`` and ``p95`` are of the whole time of ``timed`` answers, in milliseconds; a percentile that lies beside the
+    slowest alone is none.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    timed: int = 0
+    median: float | None = None
+    p95: float | None = None
+    of_work: int = 0
+
+
+class Trained(NamedTuple):
+    """The newest run of a training that is done: suites that asked its model, and those of them that asked no other model."""
+
+    run: str
+    suites: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+
+
 class _Rows(TypedDict):
     """What the catalog has for it: rows of columns, as each question below asks for them."""
 
@@ -82,6 +112,8 @@ class _Rows(TypedDict):
     models: list[Any]
     requests: list[Any]
     usable: list[Any]
+    trained: list[Any]
+    asked: list[Any]
 
 
 @dataclass(frozen=True)
@@ -96,11 +128,11 @@ class Overview:
     scores: list[Score] = field(default_factory=list)
     unscored: list[Unscored] = field(default_factory=list)
     models: list[tuple[str, str, int, bool]] = field(default_factory=list)
-    requests_day: int = 0
-    failed_day: int = 0
+    day: Day = field(default_factory=Day)
     queue: int = 0
     usable: int = 0
     jobs: list[Job] = field(default_factory=list)
+    trained: Trained | None = None
 
 
 def read_overview(
@@ -144,10 +176,16 @@ def read_overview(
             ),
             "models": rows("SELECT name, kind, size_bytes, verified_at IS NOT NULL FROM models ORDER BY added_at DESC"),
             "requests": rows(
-                "SELECT count(*), count(*) FILTER (finish_reason = 'error') FROM requests WHERE started_at >= ?",
+                f"SELECT {_FIGURES} FROM (SELECT *, {OWN} AS own, total_ms IS NOT NULL AND finish_reason <> 'error' AS timed "
+                "FROM requests WHERE started_at >= ?)",
                 moment - _DAY,
             ),
             "usable": rows("SELECT count(DISTINCT request) FROM feedback WHERE correction IS NOT NULL OR score = 1"),
+            "trained": rows(
+                "SELECT name FROM training_runs WHERE finished_at IS NOT NULL AND result IS NOT NULL "
+                "ORDER BY created_at DESC LIMIT 1"
+            ),
+            "asked": rows("SELECT DISTINCT suite, asked->>'$.model' FROM evaluation_runs WHERE summary IS NOT NULL"),
         }
 
     traces = TraceStore(catalog, event_log)
@@ -171,12 +209,26 @@ def read_overview(
         scores=scores,
         unscored=unscored,
         models=[(str(a), str(b), int(c), bool(d)) for a, b, c, d in listed("model", found["models"])],
-        requests_day=int(found["requests"][0][0]),
-        failed_day=int(found["requests"][0][1]),
+        day=_day(*found["requests"][0]),
         queue=traces.queue_length(),
         usable=int(found["usable"][0][0]),
         jobs=jobs,
+        trained=next((_trained(str(row[0]), found["asked"]) for row in listed("training", found["trained"])), None),
     )
+
+
+def _day(requests: int, failed: int, timed: int, median: float | None, p95: float | None, of_work: int) -> Day:
+    return Day(requests, failed, timed, median, p95 if timed > _LEAST_FOR_P95 else None, of_work)
+
+
+def _trained(run: str, asked: list[Any]) -> Trained:
+    """Which suites asked what a run made: its adapter on a base, or a model that is called after it."""
+    models: dict[str, list[bool]] = {}
+    for suite, model in asked:
+        base, _, adapter = str(model).partition("+")
+        models.setdefault(str(suite), []).append(run in {adapter, base} or base.startswith(f"{run}-"))
+    suites = sorted(suite for suite, ours in models.items() if any(ours))
+    return Trained(run, tuple(suites), tuple(suite for suite in suites if all(models[suite])))
 
 
 def _flawed(name: str, problems: list[Any]) -> Flawed:
@@ -315,12 +367,16 @@ def _beginnings(seen: Overview, at_work: set[str], *, nothing_else: bool) -> lis
         steps.append(Step("No datasets yet: i imports files", "datasets"))
     if not seen.prompts:
         steps.append(Step("No prompts yet: n creates one", "playground"))
-    elif not seen.requests_day and seen.models:
+    elif not seen.day.requests and seen.models:
         steps.append(Step(f"Run {seen.prompts[0][0]} and read the answer: F5", "playground", seen.prompts[0][0]))
     if seen.datasets and seen.models and not seen.runs and "train" not in at_work:
         steps.append(Step("No training yet: p runs the preflight of a recipe", "training"))
     if seen.prompts and seen.models and not (seen.scores or seen.unscored) and "eval" not in at_work:
         steps.append(Step("No evaluations yet: F5 runs a suite", "evaluation"))
-    if seen.runs and seen.scores and not at_work & {"train", "eval"}:
-        steps.append(Step("Compare the newest model with its base: space marks the baseline", "evaluation"))
+    if seen.trained is not None and not at_work & {"train", "eval"}:
+        run, suites, alone = seen.trained
+        if not suites:
+            steps.append(Step(f"{run} is trained and was not evaluated: F5 runs a suite on it", "evaluation"))
+        elif alone:
+            steps.append(Step(f"No other model was asked {alone[0]}: run it on the base of {run}, too", "evaluation"))
     return steps or ([Step("Nothing is left to do. Try another prompt", "playground")] if nothing_else else [])

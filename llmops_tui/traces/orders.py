@@ -19,6 +19,9 @@ MADE_FOR = (
     "json_extract_string(r.client, '$.work.kind') || ' ' || json_extract_string(r.client, '$.work.name'))"
 )
 
+# Asked by somebody or by a client, and not by a run of an evaluation, a batch, a chain or the like.
+OWN = "(json_extract(client, '$.work') IS NULL AND json_extract(client, '$.chain') IS NULL)"
+
 # The columns that traces are sorted by, as screens and the command line call them.
 _COLUMNS = {
     "time": "r.started_at", "took": "r.total_ms", "first": "r.ttft_ms", "speed": "r.tokens_per_s",

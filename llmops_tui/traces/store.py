@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.traces.client_words import client_words
-from llmops_tui.traces.orders import MADE_FOR, NEWEST, QUESTION, TIMES, TraceOrder, TraceTimes
+from llmops_tui.traces.orders import MADE_FOR, NEWEST, OWN, QUESTION, TIMES, TraceOrder, TraceTimes
 from llmops_tui.traces.records import LineRecord, Said, TraceRecord
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -20,7 +20,7 @@ from llmops_tui.workspace.json_columns import kept
 if TYPE_CHECKING:
     import duckdb
 
-STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue")
+STATES = ("failed", "cancelled", "up", "down", "corrected", "commented", "queue", "own")
 # What a filter may say beside words: ``model:name prompt:triage@3 is:down slow:2000 since:24h``.
 _TERM = re.compile(r"^(model|prompt|is|slow|since|experiment|chain|work|trace|service|recording):(\S+)$")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -45,6 +45,7 @@ _STATE_SQL = {
     "down": "f.score = -1",
     "corrected": "f.correction IS NOT NULL",
     "commented": "f.comment IS NOT NULL",
+    "own": OWN,
     "queue": "(f.score = -1 OR f.correction IS NOT NULL OR f.comment IS NOT NULL) AND f.verdict = ''",
 }
 

@@ -105,15 +105,12 @@ class DatasetsScreen(BaseScreen):
         archived = {} if self.shows_archived else await asyncio.to_thread(lambda: self.services.archive.by_kind())
         await self._record.find_model()
         wanted = which_opens(self.logs, open_ref, self.version, archived.get("dataset", frozenset()), leaves=leaves)
-        self._list_datasets(wanted)
+        self.query_one(DatasetListPane).show(self.logs, wanted.dataset if wanted is not None else "")
         if wanted is not None and self.version is not None and wanted.id == self.version.id:
             self.version = wanted  # its tags may be others
             self._list_versions(wanted)
         else:
             await self.open_version(wanted)
-
-    def _list_datasets(self, version: DatasetVersion | None) -> None:
-        self.query_one(DatasetListPane).show(self.logs, version.dataset if version is not None else "")
 
     def _list_versions(self, version: DatasetVersion | None) -> None:
         self.query_one(VersionsPane).show(self.logs.get(version.dataset, []) if version is not None else [], version)
@@ -146,7 +143,7 @@ class DatasetsScreen(BaseScreen):
 
     async def _open_chosen(self, version: DatasetVersion) -> None:
         await self.open_version(version)
-        self._list_datasets(version)
+        self.query_one(DatasetListPane).show(self.logs, version.dataset)
         self.remove_class("-sidebar")
         self.query_one("#row-table").focus()
 
@@ -282,6 +279,8 @@ class DatasetsScreen(BaseScreen):
         """Open a version."""
         if isinstance(destination, DatasetPlace):
             self.act("load", self.refresh_data, destination.version)
+            if destination.checks:
+                self._checks.focus_inside()
 
     def place(self) -> DatasetPlace | None:
         """The version that is open."""

@@ -1,99 +1,73 @@
-"""Rendering of the home screen's lists: the last day, next steps, jobs, requests."""
+"""Rendering of the home screen's lists: the traffic, next steps, requests; jobs have the columns of their own screen."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from llmops_tui.jobs.outcomes import outcome
-from llmops_tui.jobs.store import JobState
+from llmops_tui.counts import counted
+from llmops_tui.monitoring.recent_requests import RecentRequests, WorkRequests
 from llmops_tui.safe_text import safe_line
-from llmops_tui.states import tone_of
-from screens.widgets.columns import fit
+from llmops_tui.traces.store import TraceLine
+from screens.actions import screen_place
+from screens.home.rendering import part_told, span_told
+from screens.widgets import units
+from screens.widgets.columns import Column, Part
 from screens.widgets.line_list import Line
-from screens.widgets.sparkline import sparkline
+from screens.widgets.sparkline import bars
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
     from llmops_tui.monitoring.courses import Courses
     from llmops_tui.monitoring.overview import Step
-    from llmops_tui.traces.store import TraceLine
 
-# What a job says of itself is told where so many cells of it are seen, and its title is cut to no fewer.
-_LEAST_MESSAGE, _LEAST_TITLE = 12, 16
-_MOST_ASKED = 24
+Recent = TraceLine | WorkRequests
+_SHOWN, _LEAST_OWN = 300, 3
 
 
 def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Line]:
-    """The last 24 hours: requests, and how long their answers took, one above the other."""
+    """The last hours: requests, and how long their answers took, one above the other."""
     medians = [value for value in courses.latency if not math.isnan(value)]
     if not medians:
         return []
     label = 9
     # A line for the axis, and one between the two.
-    each, room = max(1, (rows - 2) // 2), max(8, width - label)
+    room = max(8, width - label)
+    each = max(1, (rows - 1) // 2), max(1, (rows - 2) // 2)
     lines: list[Line] = []
-    for name, values, unit, style in (
-        ("requests", courses.traffic, "/h", "accent"),
-        ("median", courses.latency, " ms", "good"),
+    drawn: list[str] = []
+    for height, (name, values, unit, style) in zip(
+        each,
+        (("requests", courses.traffic, "", "accent"), ("median", courses.latency, " ms", "good")),
+        strict=True,
     ):
-        bars = sparkline(_stretched(values, room), room, each, utf8=utf8, from_zero=True)
         top = max(value for value in values if not math.isnan(value))
-        for row, bar in enumerate(bars):
-            text = f"{top:,.0f}{unit}" if row == 0 else name if row == len(bars) - 1 else ""
+        drawn = bars(values, room, height, utf8=utf8, widest=room)
+        for row, bar in enumerate(drawn):
+            text = f"{top:,.0f}{unit}" if row == 0 else name if row == len(drawn) - 1 else ""
             lines.append([(text.rjust(label - 1) + " ", "muted"), (bar, style)])
         lines.append([])
-    axis = min(room, len(_stretched(courses.traffic, room)))
-    lines[-1] = [(" " * label, "muted"), ("24 h ago" + "now".rjust(axis - len("24 h ago")), "muted")]
+    ago = f"{round(courses.span / 3600)} h ago"
+    lines[-1] = [(" " * label, "muted"), (ago + "now".rjust(max(3, len(drawn[-1]) - len(ago))), "muted")]
     return lines[-rows:]
 
 
-def _stretched(values: Sequence[float], width: int) -> list[float]:
-    """Each value so many times that together they are about so wide."""
-    times = max(1, width // len(values))
-    return [value for value in values for _ in range(times)]
+def day_title(courses: Courses) -> tuple[str, str]:
+    """The title of the chart, and what its bars are."""
+    return span_told(courses), f"all requests per {part_told(courses)}, median time of a whole answer"
 
 
-def step_line(step: Step, *, utf8: bool) -> Line:
-    """A next step; what cannot wait is marked by more than a colour."""
+def step_line(step: Step, screens: int, *, utf8: bool) -> Line:
+    """A next step behind the screen where it is done, in so many cells, with 0 without it.
+
+    What cannot wait is marked by more than a colour.
+    """
     urgent, other = ("⚠ ", "→ ") if utf8 else ("! ", "> ")
     return [
         (urgent, "bad") if step.urgent else (other, "accent"),
+        (f"{screen_place(step.screen):<{screens}}  " if screens else "", "muted"),
         (safe_line(step.text), "plain"),
-        (f"  {step.screen}", "muted"),
-    ]
-
-
-def job_lines(jobs: Sequence[Job], since: float | None, width: int, *, utf8: bool) -> list[Line]:
-    """Jobs in columns; of each as much as there is room for, and its own words only where they can be read."""
-    states = max((len(_state_told(job)) for job in jobs), default=0)
-    room = max(_LEAST_TITLE, width - states - len("> ") - 1 - len("00:00") - 1)
-    titles = min(room, max((len(job.title) for job in jobs), default=0))
-    return [job_line(job, since, states, titles, room - titles - 2, utf8=utf8) for job in jobs]
-
-
-def _state_told(job: Job) -> str:
-    return job.state.value + (f" {job.progress:.0%}" if job.state == JobState.RUNNING else "")
-
-
-def job_line(job: Job, since: float | None, states: int, titles: int, room: int, *, utf8: bool) -> Line:
-    """A job; what ended since somebody last looked here is marked."""
-    style = tone_of(job.state.value)
-    mark = (
-        ("▶ " if utf8 else "> ")
-        if job.state == JobState.RUNNING
-        else ("• " if utf8 else "* ")
-        if is_new(job, since)
-        else "  "
-    )
-    return [
-        (mark, style),
-        (_state_told(job).ljust(states) + " ", style),
-        (f"{clock(job.finished_at or job.created_at):>5} ", "muted"),
-        (fit(safe_line(job.title, 200), titles), "plain"),
-        ("  " + fit(safe_line(outcome(job), 200), room) if room >= _LEAST_MESSAGE else "", "muted"),
     ]
 
 
@@ -108,21 +82,49 @@ def clock(at: float) -> str:
     return time.strftime("%H:%M" if local[:3] == time.localtime()[:3] else "%d %b %H:%M", local)
 
 
-def recent_lines(lines: Sequence[TraceLine]) -> list[Line]:
-    """Requests in columns."""
-    width = min(_MOST_ASKED, max((len(_asked(line)) for line in lines), default=0))
-    return [_recent(line, width) for line in lines]
+def recent_rows(recent: RecentRequests, room: int) -> list[Recent]:
+    """As many of the newest as there are lines for: what was asked by itself first, and what was asked for other work last."""
+    most = max(_LEAST_OWN, room - len(recent.work))
+    return [*recent.own[:most], *recent.work]
 
 
-def _asked(line: TraceLine) -> str:
-    return line.asked_with or line.model
+def recent_key(row: Recent) -> str:
+    """By what a row is known."""
+    return row.wanted if isinstance(row, WorkRequests) else row.id
 
 
-def _recent(line: TraceLine, width: int) -> Line:
-    bad = line.finish_reason == "error"
-    when = clock(line.started_at)
-    return [
-        (f"{when} ", "muted"),
-        (fit(safe_line(_asked(line), 200), width) + "  ", "accent"),
-        (safe_line(line.error or line.output.lstrip(), 200), "bad" if bad else "plain"),
-    ]
+def _asked_with(row: Recent) -> Part:
+    text = row.of if isinstance(row, WorkRequests) else row.asked_with
+    return (safe_line(text, 200), "accent") if text else ("–", "muted")
+
+
+def _model(row: Recent) -> Part:
+    return ("", "muted") if isinstance(row, WorkRequests) else (safe_line(row.model, 200), "plain")
+
+
+def _question(row: Recent) -> Part:
+    told = f"{row.kind} {row.name}" if isinstance(row, WorkRequests) else row.question or ""
+    return safe_line(told, _SHOWN), "muted"
+
+
+def _answer(row: Recent) -> Part:
+    if isinstance(row, WorkRequests):
+        failed = f", {row.failed:,} failed" if row.failed else ""
+        return f"{counted(row.requests, 'request')}{failed}", "bad" if row.failed else "muted"
+    if row.error:
+        return safe_line(row.error, _SHOWN), "bad"
+    return safe_line(row.output.lstrip(), _SHOWN), "plain"
+
+
+def _took(row: Recent) -> Part:
+    return ("", "muted") if isinstance(row, WorkRequests) else units.whole(row.total_ms)
+
+
+RECENT_COLUMNS: list[Column[Recent]] = [
+    Column("time", lambda row: units.moment(row.started_at), least=8, rank=1),
+    Column("prompt", _asked_with, most=20, names=True, rank=4),
+    Column("model", _model, most=20, names=True, rank=6),
+    Column("question", _question, share=2, least=14, rank=3),
+    Column("answer", _answer, share=3, least=14),
+    Column("took", _took, unit="ms", right=True, rank=5),
+]  # fmt: skip

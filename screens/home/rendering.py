@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
 from llmops_tui.jobs.store import JobState
 from llmops_tui.monitoring.overview import rows_told
 from llmops_tui.safe_text import safe_line
+from llmops_tui.states import mark_of, tone_of
+from screens.home.tile import Tile
 from screens.models.facts import size_text
-from screens.widgets.line_list import Line, without_least
-from screens.widgets.sparkline import sparkline
+from screens.widgets.line_list import Line
 
 if TYPE_CHECKING:
     from llmops_tui.monitoring.courses import Courses
-    from llmops_tui.monitoring.overview import Overview
+    from llmops_tui.monitoring.overview import Day, Overview
     from llmops_tui.monitoring.recorder import Moment
 
 HELP_TILE = "Counts and highlights. enter opens the screen."
 HELP_STEPS = "Suggested next steps, most urgent first. enter opens the screen."
-HELP_RECENT = "The newest requests. enter opens the trace."
+HELP_RECENT = (
+    "The newest requests; those of a run of an evaluation, a batch or a chain are one line below them. enter opens the trace, "
+    "or the list of them."
+)
 HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
-# Lines of a tile with room for everything, and the most that bars have.
-_ROOMY, _MOST_ROWS = 4, 4
-NO_JOBS, READING = "No jobs yet.", "Reading …"
-# Hours of which a chart says more than a figure does.
-_HOURS_DRAWN = 2
-HELP_DAY = "Requests of each of the last 24 hours, and the median time of whole answers. enter opens the monitor."
+HELP_DAY = "Requests and the median time of answers, of the last hour, six or 24. enter opens the monitor."
+NO_JOBS = "No jobs yet."
+# Parts of the span of which a chart says more than a figure does.
+_PARTS_DRAWN = 2
 NO_RECENT, NO_DAY = "No requests yet.", "No answers in the last 24 hours."
 TILES = (
     ("data", "Data", "d", "datasets"), ("prompts", "Prompts", "p", "playground"), ("training", "Training", "t", "training"),
@@ -37,53 +38,23 @@ TILES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A stage: its state, its newest figure, what else is to be said, and how the figure came about.
-
-    ``more`` are lines for where there is no course to be drawn. ``course`` are values, the oldest first, which ``label``
-    names and ``last`` ends; bars are shares of the highest with ``from_zero``.
-    """
-
-    state: Line
-    figure: Line
-    detail: Line
-    more: list[Line] = field(default_factory=list)
-    course: tuple[float, ...] = ()
-    label: str = ""
-    last: str = ""
-    from_zero: bool = False
-
-    def lines(self, width: int, rows: int, *, utf8: bool) -> list[Line]:
-        """As many lines as there is room for: the state, the figure, then its course, then the rest."""
-        known = [value for value in self.course if not math.isnan(value)]
-        drawn = len(known) > 1 and any(known)
-        lines = [self.state, self.figure]
-        if self.detail and (rows >= _ROOMY or not drawn):
-            lines.append(self.detail)
-        if not drawn:
-            lines += self.more
-        room = rows - len(lines)
-        if drawn and room > 0:
-            told = f" {self.label} {self.last}".rstrip()
-            bars = sparkline(
-                self.course, max(4, width - len(told)), min(room, _MOST_ROWS), utf8=utf8, from_zero=self.from_zero
-            )
-            lines += [[(row, "accent")] for row in bars[:-1]]
-            lines.append([(bars[-1], "accent"), (told, "muted")])
-        return [without_least(line, width) for line in lines[:rows]]
-
-
 def tiles(
-    seen: Overview, moment: Moment | None, courses: Courses, losses: Sequence[float], *, utf8: bool
+    seen: Overview,
+    moment: Moment | None,
+    courses: Courses,
+    losses: Sequence[float],
+    *,
+    left: str = "",
+    state: str = "",
+    utf8: bool,
 ) -> dict[str, Tile]:
-    """Each tile; ``losses`` are those of the newest training run."""
+    """Each tile; ``losses`` are those of the newest training run, ``left`` the time it still takes, and ``state`` where it is."""
     return {
-        "data": _data(seen, courses),
-        "prompts": _prompts(seen, courses),
-        "training": _training(seen, losses, utf8=utf8),
+        "data": _data(seen, courses, utf8=utf8),
+        "prompts": _prompts(seen, courses, utf8=utf8),
+        "training": _training(seen, losses, left, state, utf8=utf8),
         "evaluation": _evaluation(seen, courses, utf8=utf8),
-        "models": _models(seen, moment),
+        "models": _models(seen, moment, utf8=utf8),
         "serving": _serving(seen, moment, courses),
     }
 
@@ -92,62 +63,81 @@ def _none(figure: str, how: str) -> Tile:
     return Tile([(figure, "muted")], [(how, "muted")], [])
 
 
-def _data(seen: Overview, courses: Courses) -> Tile:
+def _ends(values: Sequence[float], form: str, *, utf8: bool) -> str:
+    """The first and the last of the values."""
+    known = [value for value in values if not math.isnan(value)]
+    return f"{known[0]:{form}} {'→' if utf8 else '->'} {known[-1]:{form}}" if len(known) > 1 else ""
+
+
+def _data(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
     if not seen.datasets:
         return _none("no datasets yet", "i there imports files")
     name, rows = seen.datasets[0]
-    found, more = sum(one.rows for one in seen.problems), any(one.more for one in seen.problems)
-    return Tile(
-        [
-            (f"{rows_told(found, more=more)} with problems", "warn"),
-            (f"  {counted(len(seen.datasets), 'dataset')}", "muted"),
+    detail: Line = [("no problems known", "muted")]
+    if seen.problems:
+        worst, *others = seen.problems
+        detail = [
+            (safe_line(worst.version), "accent"),
+            (f"  {rows_told(worst.rows, more=worst.more)} with problems", "warn"),
+            (f", and {counted(len(others), 'dataset')} more" if others else "", "muted"),
         ]
-        if found
-        else [(counted(len(seen.datasets), "dataset"), "plain"), ("  no problems", "muted"), (" known", "muted")],
-        [(safe_line(name), "accent"), (f"  {rows:,}", "plain"), (" row" if rows == 1 else " rows", "muted")],
-        [],
+    newest: Line = [
+        (safe_line(name), "accent"),
+        (f"  {rows:,}", "plain"),
+        (" row" if rows == 1 else " rows", "muted"),
+        ("  newest" if len(seen.datasets) > 1 else "", "muted"),
+    ]
+    return Tile(
+        [(counted(len(seen.datasets), "dataset"), "plain")],
+        # Where there is room for one of them, what is to be mended.
+        *((detail, newest) if seen.problems else (newest, detail)),
         [[(safe_line(n), "muted"), (f"  {counted(r, 'row')}", "muted")] for n, r in seen.datasets[1:]],
         courses.rows,
-        "rows by version",
-        from_zero=True,
+        f"rows by version of {safe_line(name.partition('@')[0], 20)}",
+        _ends(courses.rows, ",.0f", utf8=utf8),
     )
 
 
-def _prompts(seen: Overview, courses: Courses) -> Tile:
+def _prompts(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
     if not seen.prompts:
         return _none("no prompts yet", "n there writes one")
     name, number = seen.prompts[0]
-    shown = safe_line(", ".join(seen.production[:3]))
+    others = [f"{prompt}@{version}" for prompt, version in seen.prompts[1:]]
+    served: list[Line] = [[(safe_line(ref), "good"), ("  production", "muted")] for ref in seen.production]
     return Tile(
-        [(counted(len(seen.prompts), "prompt"), "plain")],
+        [(counted(len(seen.prompts), "prompt"), "plain"), (f"  {len(served):,} in production", "muted")],
         [(safe_line(f"{name}@{number}"), "accent"), ("  newest", "muted")],
-        [(f"production: {shown}", "good")] if shown else [("nothing in production", "muted")],
-        [[(safe_line(f"{n}@{v}"), "muted")] for n, v in seen.prompts[1:]],
+        served[0] if served else [("nothing in production", "muted")],
+        [*served[1:], *([(safe_line(ref), "muted")] for ref in others if ref not in seen.production)],
         courses.versions,
         f"{safe_line(seen.scores[0].metric, 12)} by version" if seen.scores else "",
-        from_zero=True,
+        _ends(courses.versions, ".2f", utf8=utf8),
     )
 
 
-def _training(seen: Overview, losses: Sequence[float], *, utf8: bool) -> Tile:
+def _training(seen: Overview, losses: Sequence[float], left: str, state: str, *, utf8: bool) -> Tile:
     running = [job for job in seen.jobs if job.kind == "train" and job.state == JobState.RUNNING]
     if not running and not seen.runs:
         return _none("no runs yet", "F5 there trains one")
-    last = f"{losses[-1]:.3f}" if losses else ""
+    last = f"  loss {losses[-1]:.3f}" if losses else ""
+    runs: Line = [(f"  {counted(len(seen.runs), 'run')}", "muted")] if seen.runs else []
     if running:
         job = running[0]
-        name = safe_line(job.title.removeprefix("train "))
-        state: Line = [(f"{'▶' if utf8 else '>'} {job.progress:.0%}", "accent"), ("  runs now", "muted")]
-        figure: Line = [(name, "accent"), (f"  loss {last}" if last else "", "plain")]
-        detail: Line = [(safe_line(job.message, 60), "muted")]
+        name = job.title.removeprefix("train ")
+        told: Line = [(f"{'▶' if utf8 else '>'} {job.progress:.0%}", "accent")]
+        told += [(f"  {left} left", "plain")] if left else [(" running", "muted")]
+        # The loss stands beside the name.
+        detail: Line = [(safe_line(job.message.partition(" · ")[0], 60), "muted")]
     else:
         name, finished = seen.runs[0]
-        ended = (" finished", "good") if finished else (" not finished", "warn")
+        word = state or ("done" if finished else "stopped")
+        told = [(f"{mark_of(word) if utf8 else ''} {word}".strip(), tone_of(word))]
         detail = []
-        state = [(counted(len(seen.runs), "run"), "plain"), ("  newest", "muted"), ended]
-        figure = [(safe_line(name), "accent"), (f"  loss {last}" if last else "", "plain")]
-    others: list[Line] = [[(safe_line(n), "muted")] for n, _ in seen.runs[0 if running else 1 :]]
-    return Tile(state, figure, detail, others, tuple(losses), "loss by step")
+    others: list[Line] = [[(safe_line(n), "muted")] for n, _ in seen.runs if n != name]
+    return Tile(
+        told + runs, [(safe_line(name), "accent"), (last, "plain")], detail, others, tuple(losses), "loss by step",
+        _ends(losses, ".3f", utf8=utf8), curve=True,
+    )  # fmt: skip
 
 
 def _evaluation(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
@@ -183,86 +173,94 @@ def _evaluation(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
         [[(safe_line(f"{s.suite} {s.metric} {s.mean:.2f}"), "muted")] for s in seen.scores[1:]],
         courses.quality,
         f"{safe_line(score.metric, 12)} by run",
-        from_zero=True,
+        _ends(courses.quality, ".2f", utf8=utf8),
     )
 
 
-def _models(seen: Overview, moment: Moment | None) -> Tile:
+def _models(seen: Overview, moment: Moment | None, *, utf8: bool) -> Tile:
     if not seen.models:
         return _none("no models yet", "a there registers one")
-    loaded = [engine.model for engine in moment.engines if engine.state != "dead"] if moment is not None else []
-    # What is in use is looked for first.
-    (name, kind, size, _), *others = sorted(seen.models, key=lambda model: model[0] not in loaded)
-    told = ("  loaded", "good")
-    unverified = sum(1 for _, k, _, verified in seen.models if not verified and k != "remote")
+    here = {name for name, *_ in seen.models}
+    loaded = [one for one in _engines(moment) if one in here]
+    unverified = sum(1 for _, kind, _, verified in seen.models if not verified and kind != "remote")
+    # What is in use is looked for first; each has the mark that it has on the screen of models.
+    lines: list[Line] = [
+        [
+            (f"{_mark_of_model(name in loaded, utf8=utf8)} ", "good" if name in loaded else "muted"),
+            (safe_line(name), "accent" if name in loaded else "plain"),
+            ("  loaded" if name in loaded else "", "good"),
+            (f"  {size_text(size)}", "muted"),
+            (f" {kind}", "muted"),
+        ]
+        for name, kind, size, _ in sorted(seen.models, key=lambda model: model[0] not in loaded)
+    ]
     return Tile(
         [
             (counted(len(seen.models), "model"), "plain"),
             (f"  {len(loaded)} loaded", "good" if loaded else "muted"),
             (f"  {unverified} not verified" if unverified else "  all verified", "muted"),
         ],
-        [
-            (safe_line(name), "accent"),
-            told if name in loaded else ("  newest", "muted"),
-            (f"  {size_text(size)}", "plain"),
-            (f" {kind}", "muted"),
-        ],
+        lines[0],
         [],
-        [
-            [
-                (safe_line(n), "muted"),
-                *([told] if n in loaded else []),
-                (f"  {size_text(b)}", "plain"),
-                (f" {k}", "muted"),
-            ]
-            for n, k, b, _ in others
-        ],
+        lines[1:],
     )
+
+
+def _mark_of_model(loaded: bool, *, utf8: bool) -> str:
+    return ("▣" if loaded else "□") if utf8 else ("[x]" if loaded else "[ ]")
+
+
+def _engines(moment: Moment | None) -> list[str]:
+    """The models that are loaded, each once."""
+    engines = moment.engines if moment is not None else ()
+    return list(dict.fromkeys(engine.model for engine in engines if engine.state != "dead"))
 
 
 def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
-    state: Line = [("nothing is loaded", "muted")]
-    engines = moment.engines if moment is not None else ()
-    for engine in engines[:1]:
-        where = f"  :{engine.address.rpartition(':')[2]}" if engine.address else "  loaded"
-        state = [(safe_line(engine.model), "accent"), (where, "muted") if engine.up else (f"  {engine.state}", "bad")]
-        state += [(f"  +{len(engines) - 1} more", "plain")] if len(engines) > 1 else []
-    slow = _slow(moment, courses)
-    failed = (f"  {seen.failed_day:,} failed", "bad") if seen.failed_day else ("", "muted")
+    states: list[Line] = []
+    for engine in moment.engines if moment is not None else ():
+        where = f"  :{engine.address.rpartition(':')[2]}" if engine.address else "  for this workspace"
+        told = (where, "muted") if engine.up else (f"  {engine.state}", "bad")
+        states.append([(safe_line(engine.model), "accent"), told])
+    if len(states) > 1:
+        first = [(safe_line(text), style) for text, style in states[0][:1]]
+        states[0] = [*first, (f"  and {len(states) - 1:,} more loaded", "plain")]
+    day = seen.day
+    asked: Line = [(counted(day.requests, "request"), "plain"), (" in 24 h", "muted")]
+    asked += [(f"  {day.failed:,} failed", "bad")] if day.failed else []
+    asked += [(f"  +{day.of_work:,} by jobs", "muted")] if day.of_work else []
     return Tile(
-        state,
-        [(counted(seen.requests_day, "request"), "plain"), (" in a day", "muted"), failed],
-        slow,
+        states[0] if states else [("nothing is loaded", "muted")],
+        asked,
+        _times(day),
         [],
         courses.traffic if is_day_drawn(courses) else (),
-        "per hour",
-        from_zero=True,
+        f"all requests per {part_told(courses)},",
+        f"most {max(courses.traffic, default=0):,.0f}",
     )
 
 
-def _slow(moment: Moment | None, courses: Courses) -> Line:
-    """How long answers took, of the model that was asked most lately; else in the newest hour with any. Of how many is told."""
-    windows = moment.latencies if moment is not None else ()
-    window = max(windows, key=lambda one: one.requests, default=None)
-    for share, name in ((0.95, "p95"), (0.5, "median")) if window is not None else ():
-        value = window.known_percentile("total", share) if window is not None else None
-        if window is not None and value is not None:
-            return _time(f"{name} {value:,.0f}", window.requests - window.failed, f"{window.minutes} min")
-    known = [place for place, value in enumerate(courses.latency) if not math.isnan(value)]
-    if not known:
-        return [("no recent answers", "muted")]
-    return _time(f"median {courses.latency[known[-1]]:,.0f}", round(courses.traffic[known[-1]]), "an hour")
+def _times(day: Day) -> Line:
+    """How long answers to the requests of the day took, and of how many that is known."""
+    if day.median is None:
+        return [("no answers to tell times of", "muted")]
+    p95 = f"  p95 {day.p95:,.0f}" if day.p95 is not None else ""
+    of = "" if day.timed == day.requests else f", n={day.timed:,}"
+    return [(f"median {day.median:,.0f}{p95} ms", "plain"), (f" an answer{of}", "muted")]
 
 
-def _time(figure: str, count: int, window: str) -> Line:
-    return [(f"{figure} ms", "plain"), (f" an answer, n={count:,}", "muted"), (f" in {window}", "muted")]
+def part_told(courses: Courses) -> str:
+    """The part of time that one bar of the traffic is of."""
+    minutes = round(courses.part / 60)
+    return "hour" if minutes == 60 else f"{minutes} min"
 
 
-def busy_hours(courses: Courses) -> int:
-    """Of the last 24 hours, those with requests."""
-    return sum(value > 0 for value in courses.traffic)
+def span_told(courses: Courses) -> str:
+    """The time that all bars of the traffic are of."""
+    hours = round(courses.span / 3600)
+    return "Last hour" if hours == 1 else f"Last {hours} hours"
 
 
 def is_day_drawn(courses: Courses) -> bool:
-    """Whether the last day is worth a chart: of a single hour the tile says all."""
-    return busy_hours(courses) >= _HOURS_DRAWN
+    """Whether the traffic is worth a chart: of a single part of the time the tile says all."""
+    return sum(value > 0 for value in courses.traffic) >= _PARTS_DRAWN

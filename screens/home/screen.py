@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, Horizontal, Vertical
+from textual.events import Resize
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.jobs.store import JobState
@@ -18,11 +20,15 @@ from llmops_tui.training.history import HistoryReader
 from llmops_tui.workspace.layout import within
 from screens.actions import bindings_of
 from screens.home import rendering
+from screens.home.arrangement import heights, widths
 from screens.home.panes import DayPane, RecentPane, RunningPane, StepsPane, TilePane, WayPane
 from screens.navigation import TraceFilterPlace
 from screens.shell.hidden_panes import UNUSED
 from screens.shell.live_screen import LiveScreen
+from screens.shell.pane_layout import set_height
+from screens.training.rendering import duration_between
 from screens.widgets.panel import Panel
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from llmops_tui.jobs.store import Job
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
 
 # Seconds after which it is told that what stands here is being read anew.
 _PATIENCE = 0.3
+# Of a pane above and below.
+_BORDERS = 2
 
 
 def make(services: Services, profile: TerminalProfile) -> HomeScreen:
@@ -62,10 +70,12 @@ class HomeScreen(LiveScreen):
         self._losses: HistoryReader | None = None
         # Which jobs were at work when everything was read.
         self._at_work: set[str] = set()
-        self._returned = False
+        self._returned = self._read_once = False
+        # Where the newest training run is, in the words of its own screen.
+        self._newest_run = ""
 
     def compose_body(self) -> ComposeResult:
-        """Six tiles and three lists."""
+        """Six tiles, three lists and a chart."""
         with Vertical(id="home-rows"):
             with Grid(id="home-tiles"):
                 for name, title, key, screen in rendering.TILES:
@@ -73,9 +83,8 @@ class HomeScreen(LiveScreen):
             yield StepsPane()
             with Horizontal(id="home-below"):
                 yield RecentPane()
-                with Vertical(id="home-right", classes="column"):
-                    yield RunningPane()
-                    yield DayPane()
+                yield RunningPane()
+            yield DayPane()
 
     async def refresh_all(self, select: str = "") -> None:  # noqa: ARG002  there is no run to select
         """Read what has changed, and draw it."""
@@ -88,16 +97,16 @@ class HomeScreen(LiveScreen):
             return
         # What was drawn before may be long out of date, and others may keep the catalog: jobs are known already.
         self.query_one(RunningPane).show(self._jobs, self._since)
-        if self._at_work == {job.id for job in self._jobs if job.state == JobState.RUNNING}:
+        if self._read_once and self._at_work == {job.id for job in self._jobs if job.state == JobState.RUNNING}:
             await self._draw()
         reading = asyncio.ensure_future(asyncio.to_thread(self._read))
         await asyncio.wait({reading}, timeout=_PATIENCE)
         self.query_one(StepsPane).tell_reading(reads=self._returned and not reading.done())
         await reading
-        self._returned = False
+        self._returned, self._read_once = False, True
         self.query_one(StepsPane).tell_reading(reads=False)
-        await self._draw()
         await self.query_one(RecentPane).load()
+        await self._draw()
         # As it was before all was read: what changed meanwhile is seen the next time.
         self._stamp = stamp
 
@@ -105,17 +114,68 @@ class HomeScreen(LiveScreen):
         services = self.services
         self._seen.jobs[:] = self._jobs
         moment = services.recorder.moment
+        self.query_one(RunningPane).show(self._jobs, self._since)
+        if not self._read_once:
+            self._arrange()
+            return
         if self._losses is not None:
             await asyncio.to_thread(self._losses.poll)
-        values = self._losses.history.series.get("loss", {}) if self._losses is not None else {}
-        losses = [values[step] for step in sorted(values)]
-        for name, tile in rendering.tiles(self._seen, moment, self._courses, losses, utf8=self.profile.utf8).items():
+        history = self._losses.history if self._losses is not None else None
+        values = history.series.get("loss", {}) if history is not None else {}
+        remaining = history.remaining() if history is not None else None
+        drawn = rendering.tiles(
+            self._seen,
+            moment,
+            self._courses,
+            [values[step] for step in sorted(values)],
+            left=duration_between(remaining[0], 2 * remaining[1]) if remaining is not None else "",
+            state=self._newest_run,
+            utf8=self.profile.utf8,
+        )
+        for name, tile in drawn.items():
             self.query_one(f"#tile-{name}", TilePane).show(tile)
         self.query_one(StepsPane).show(next_steps(self._seen, moment))
         self.query_one(RecentPane).tell_since(self._courses.since, self._since)
         self.query_one(DayPane).show(self._courses)
-        alone = not self.has_class("-high") or self.query_one(DayPane).has_class(UNUSED)
-        self.query_one(RunningPane).show(self._jobs, self._since, alone=alone)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Give each pane the room that it needs; what somebody resized stays as it is."""
+        rows = self.query_one("#home-rows").size
+        if not rows.area:
+            return
+        grid, steps, day = self.query_one("#home-tiles"), self.query_one(StepsPane), self.query_one(DayPane)
+        recent, jobs = self.query_one(RecentPane), self.query_one(RunningPane)
+        needs = [tile.tile.needs for tile in self.query(TilePane)]
+        columns = len(needs) if self.has_class("-wide") else len(needs) // 2
+        across = [max(width for width, _ in needs[place::columns]) for place in range(columns)]
+        grid.styles.grid_columns = " ".join(str(width) for width in widths(rows.width, across))
+        if self.has_class("-low"):
+            for widget in (grid, steps, day, self.query_one("#home-below")):
+                set_height(widget, None)
+            day.styles.inline.clear_rule("display")
+            return
+        given = heights(
+            rows.height,
+            tiles=[max(lines for _, lines in needs[at : at + columns]) for at in range(0, len(needs), columns)],
+            steps=len(steps.steps),
+            lists=max(recent.lines, jobs.lines),
+            chart=not day.has_class(UNUSED),
+        )
+        # Whoever looks at a chart for which there is no room sees it in the place of the lists.
+        folded = self.has_class("-day") and not given.chart
+        set_height(grid, given.tiles)
+        set_height(steps, given.steps)
+        set_height(self.query_one("#home-below"), 0 if folded else given.lists)
+        set_height(day, given.lists if folded else given.chart)
+        day.display = folded or bool(given.chart)
+        for pane in (recent, jobs):
+            set_height(pane, pane.lines + _BORDERS, most=True)
+
+    def on_resize(self, event: Resize) -> None:
+        """There is other room."""
+        super().on_resize(event)
+        self.call_after_refresh(self._arrange)
 
     def _stamp_now(self) -> object:
         services = self.services
@@ -129,6 +189,9 @@ class HomeScreen(LiveScreen):
             services.catalog, services.event_log, self._jobs, archived=services.archive.by_kind()
         )
         self._at_work = {job.id for job in self._jobs if job.state == JobState.RUNNING}
+        runs = self._seen.runs[:1]
+        states = services.training.states([services.training.get(name) for name, _ in runs], self._jobs)
+        self._newest_run = states[0].state if states else ""
         score = self._seen.scores[0] if self._seen.scores else None
         self._courses = read_courses(services.catalog, score, self._since)
         folder = None
@@ -163,9 +226,8 @@ class HomeScreen(LiveScreen):
     def reveal(self, panel: Panel) -> None:
         """Unfold what a low terminal has no room for."""
         self.set_class(panel.id in {"home-recent", "home-jobs", "home-day"}, "-below")
-        # One that takes no room of its own takes that of the jobs while it is looked at.
-        folded = not self.has_class("-high") or panel.has_class(UNUSED)
-        self.set_class(panel.id == "home-day" and folded, "-day")
+        self.set_class(panel.id == "home-day", "-day")
+        self._arrange()
 
     # ── actions ──
 
@@ -178,6 +240,7 @@ class HomeScreen(LiveScreen):
         """Go to the review queue."""
         self.shell.open_place(TraceFilterPlace("is:queue"))
 
+    @on(Table.Chosen)
     def action_go(self) -> None:
         """Go where the focus points."""
         pane = self.focused_panel()

@@ -63,6 +63,11 @@ COLUMNS: list[Column[Job]] = [
 ]  # fmt: skip
 
 
+def in_order(jobs: list[Job]) -> list[Job]:
+    """Those at work, those that wait, then the others as they are: the newest first."""
+    return sorted(jobs, key=lambda job: _FIRST.get(job.state, len(_FIRST)))
+
+
 class JobsPane(Pane):
     """Those at work, then those that wait, then the newest first."""
 
@@ -91,7 +96,7 @@ class JobsPane(Pane):
     async def load(self, select: str = "") -> None:
         """Read the jobs again; with ``select`` put the cursor on one."""
         jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(_MOST))
-        jobs.sort(key=lambda job: _FIRST.get(job.state, len(_FIRST)))
+        jobs = in_order(jobs)
         self.shell.show_jobs(jobs)
         before = self.current
         if not jobs or jobs != self._jobs.rows or select or any(not job.state.final for job in jobs):

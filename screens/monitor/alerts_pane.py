@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from screens.monitor import rendering
 from screens.monitor.alert_rules import dry_run, edit_rules
 from screens.shell.pane import Pane
+from screens.shell.pane_layout import set_height
 from screens.widgets.line_list import LineList
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from llmops_tui.monitoring.recorder import Moment
 
 _SECONDS = 5.0
+_PLACEHOLDER_LINES, _BORDERS = len(rendering.NO_ALERTS.splitlines()), 2
 _MOST = 50
 
 
@@ -50,6 +52,8 @@ class AlertsPane(Pane):
         lines = self.query_one(LineList)
         self.alerts = [*moment.alerts, *(alert for alert in self._past[1] if alert.cleared_at is not None)]
         lines.show_lines(rendering.alerts(self.alerts, lines.scrollable_content_region.width))
+        # As high as what it says: the engines above it use the rest.
+        set_height(self, max(_PLACEHOLDER_LINES, len(self.alerts)) + _BORDERS, most=True)
         self.set_title("Alerts", f"{len(moment.alerts)} raised" if moment.alerts else "")
 
     def action_rules(self) -> None:

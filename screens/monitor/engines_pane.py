@@ -27,6 +27,6 @@ class EnginesPane(Pane):
     def show(self, moment: Moment) -> None:
         """Draw the engines of a moment."""
         lines = self.query_one(LineList)
-        # Without the scroll bar, which stands inside the size.
-        width = lines.scrollable_content_region.width
+        # Without the scroll bar, which stands inside the size and may come with these lines: figures are not cut by it.
+        width = lines.size.width - lines.styles.scrollbar_size_vertical
         lines.show_lines(rendering.engines(moment, width, utf8=self.shell.profile.utf8))

@@ -34,9 +34,11 @@ def set_unused(panel: Panel, *, unused: bool) -> None:
 
 def marks_of(panels: Iterable[Panel], key: str) -> Iterator[Content]:
     """Ways to say it, the longest first: each with the key that jumps to it, or how many there are."""
-    names = [f"{panel.jump_key} {panel.title}" for panel in panels]
+    names = [Content.assemble((panel.jump_key, "$accent"), " ", panel.title) for panel in panels]
     if names:
-        yield Content.assemble(("not shown: ", "$muted"), " · ".join(names), "  ", (key, "$accent"))
+        # The letters have the colour of keys, or one reads as a word before the name.
+        listed = Content.styled(" · ", "$muted").join(names)
+        yield Content.assemble(("not shown: ", "$muted"), listed, "  ", (key, "$accent"))
         yield Content.assemble((f"{counted(len(names), 'more pane')} ", "$muted"), (key, "$accent"))
         yield Content.assemble((f"+{len(names)} ", "$muted"), (key, "$accent"))
     yield Content("")

@@ -127,6 +127,14 @@ def restore(body: Widget, kept: object) -> None:
         unfold(panels[0])
 
 
+def set_height(widget: Widget, rows: int | None, *, most: bool = False) -> None:
+    """So many rows, or with ``most`` no more than that, none for what its sheet says; who was given a share keeps it."""
+    rule = "max_height" if most else "height"
+    known = getattr(widget.styles.inline, rule) if widget.styles.inline.has_rule(rule) else None
+    if not _given(widget, "height") and (known.value if known is not None else None) != rows:
+        setattr(widget.styles, rule, rows)
+
+
 def _given(widget: Widget, rule: str) -> int:
     """The share that was given here; 0 where a pane has its size from its sheet, or from what it shows."""
     inline = widget.styles.inline

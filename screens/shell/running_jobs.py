@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmops_tui.jobs.store import Job, JobState
+from llmops_tui.safe_text import safe_line
 
 
 class RunningJobs:
@@ -32,3 +33,10 @@ class RunningJobs:
             "jobs": len(running),
             "job_title": f"{running[0].title} {running[0].progress:.0%}" if running else "",
         }
+
+    def told_at_end(self) -> str:
+        """What goes on when the app is left, a line for each job, with its line end."""
+        return "".join(
+            f"{safe_line(job.title, 200)} goes on, {job.progress:.0%} done: llmops shows it again, llmops job list tells of it.\n"
+            for job in self.jobs
+        )

@@ -214,7 +214,7 @@ def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False
     With ``logarithmic``, ``ys`` are powers of ten.
     """
     if ys == (0.0, 100.0) and rows > 4:
-        quarters = rows > 8 or (rows - 1) % 4 == 0
+        quarters = (rows - 1) % 4 == 0
         ticks = [(float(value), str(value)) for value in ((0, 25, 50, 75, 100) if quarters else (0, 50, 100))]
     else:
         ticks = _powers(ys, rows) if logarithmic else _ticks(ys, rows)

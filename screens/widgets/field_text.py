@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llmops_tui.field_words import value_of, word_of
+from llmops_tui.field_words import is_byte_count, size_of, size_words, value_of, word_of
 
 # Up to here a number without a fraction is written without one.
 _EXACT = 1e6
@@ -28,12 +28,16 @@ def to_text(value: Any) -> str:
 def shown_text(info: FieldInfo, value: Any) -> str:
     """A field's value as the form shows it: by its word where it has one; nothing is an empty field with the word in it."""
     word = word_of(info, value) if value != "" else None
+    if word is None and is_byte_count(info) and isinstance(value, int):
+        word = size_words(value)
     return word if word is not None else to_text(value)
 
 
 def from_text(info: FieldInfo, text: str) -> Any:
     """What was typed, as pydantic takes it."""
     meant = value_of(info, text)
+    if meant is None and is_byte_count(info):
+        meant = size_of(text)
     if meant is not None:
         return meant
     if get_origin(info.annotation) is tuple:

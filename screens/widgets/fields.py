@@ -68,11 +68,11 @@ class Editor(TextArea):
 
 
 class TickBox(Checkbox):
-    """Yes or no: a box with a cross in it, or an empty one. Textual's has a pale cross in it, which reads as yes."""
+    """Yes or no: a box with a tick in it, or an empty one. Textual's has a pale cross in it, which reads as either."""
 
     @property
     def _button(self) -> Content:
-        self.BUTTON_INNER = "X" if self.value else " "
+        self.BUTTON_INNER = "✓" if self.value else " "
         return super()._button
 
 
@@ -80,7 +80,7 @@ class Choice(Widget, can_focus=True):
     """One of a few words; keys and clicks go through them. What it is among is seen by the signs beside it."""
 
     DEFAULT_CSS = """
-    Choice { height: 1; padding: 0 1; background: $background; &:focus { text-style: reverse; } }
+    Choice { height: 1; padding: 0 1; background: $surface; &:focus { text-style: reverse; } }
     """
     BINDINGS: ClassVar[list[Binding]] = [  # type: ignore[assignment]
         Binding("enter,space,right", "step(1)", show=False),

@@ -19,7 +19,7 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Static
 
-from llmops_tui.field_words import word_of
+from llmops_tui.field_words import is_byte_count, size_words, word_of
 from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line
 from screens.widgets.field_text import from_text, shown_text, typed_of
@@ -34,6 +34,8 @@ _YES_NO = {True: "yes", False: "no"}
 _ROW_LINES = 3
 # The width of names of a dialog and of a form that has the whole screen, and the room between a field and its note.
 _LABEL_COLUMNS, _LONG_LABEL_COLUMNS, _GAP = 16, 24, 2
+# The width of a terminal on which names need not be wrapped.
+_WIDE = 100
 
 
 class FormRow(Widget):
@@ -54,6 +56,7 @@ class FormRow(Widget):
         """Show whether it is the one that would be edited."""
         if current is not self._current:
             self._current = current
+            self.set_class(current, "-current")
             self.refresh()
 
     def tell(self, note: str, *, wrong: bool) -> None:
@@ -71,7 +74,7 @@ class FormRow(Widget):
 
     def _lines(self, width: int) -> list[Content]:
         note = Content.styled(self._note, "$error" if self._wrong else "$muted").wrap(max(1, width - self._indent))
-        name = Content.styled(self._label, "reverse") if self._current else Content(self._label)
+        name = Content.styled(self._label, "bold") if self._current else Content(self._label)
         names = name.wrap(self._labels - 1)
         pairs = zip_longest(names, note, fillvalue=Content(""))
         return [name.pad_right(self._indent - name.cell_length) + beside for name, beside in pairs]
@@ -156,7 +159,9 @@ class ModelForm(VerticalScroll, Generic[Model]):
             nothing = word_of(info, "") or ""
             field = Field(shown_text(info, current), placeholder=nothing, name=name, compact=True, suggester=suggester)
         note = self._notes[name] = self._note(name, info)
-        labels = _LONG_LABEL_COLUMNS if self._browses else _LABEL_COLUMNS
+        labels = _LABEL_COLUMNS
+        if self._browses and self.app.size.width >= _WIDE:
+            labels = _LONG_LABEL_COLUMNS
         row = self._rows[name] = FormRow(name.replace("_", " "), field, note, self._field_columns, labels)
         return row
 
@@ -274,6 +279,9 @@ class ModelForm(VerticalScroll, Generic[Model]):
     def _note(self, name: str, info: FieldInfo) -> str:
         """The description, the values that are allowed, and a number of bytes as people read it."""
         value = getattr(self.value, name)
-        told = f" Now {figure(value, name)}." if name.endswith("bytes") and value else ""
-        allowed = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+        unsaid = is_byte_count(info) and value and size_words(value) is None
+        told = f" Now {figure(value, name)}." if unsaid else ""
+        # A field that goes through its words shows them itself.
+        typed = get_origin(info.annotation) is Literal and not self._browses
+        allowed = get_args(info.annotation) if typed else ()
         return (info.description or "") + (f" One of: {', '.join(allowed)}." if allowed else "") + told

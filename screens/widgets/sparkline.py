@@ -8,6 +8,8 @@ from collections.abc import Sequence
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:-=+*#@"
 _EIGHTHS = 8
+# Cells of a bar that has more room than it needs.
+_WIDEST, _BAR_WITH_GAP = 4, 2
 
 
 def resampled(values: Sequence[float], width: int) -> list[float]:
@@ -50,3 +52,21 @@ def sparkline(values: Sequence[float], width: int, rows: int = 1, *, utf8: bool,
     return [
         "".join(marks[max(0, min(_EIGHTHS, h - _EIGHTHS * row))] for h in heights) for row in range(rows - 1, -1, -1)
     ]
+
+
+def bars(values: Sequence[float], width: int, rows: int = 1, *, utf8: bool, widest: int = _WIDEST) -> list[str]:
+    """As :func:`sparkline` from zero, with a gap between two values where there is room for it: each is seen by itself.
+
+    Zero has the lowest bar: it is known, as what is not a number is not. They take the whole width, so that some are a cell
+    wider than others, as far as none is to be wider than ``widest``.
+    """
+    lines = sparkline(values, width, rows, utf8=utf8, from_zero=True)
+    least = _BLOCKS[1] if utf8 else _ASCII[1]
+    last = zip(lines[-1], resampled(values, width), strict=False)
+    lines[-1] = "".join(least if mark == " " and value == 0 else mark for mark, value in last)
+    count = len(values)
+    if not count or (width + 1) // count < _BAR_WITH_GAP:
+        return lines
+    room = min(width + 1, count * (widest + 1))
+    wide = [(place + 1) * room // count - place * room // count - 1 for place in range(count)]
+    return [" ".join(mark * cells for mark, cells in zip(line, wide, strict=True)) for line in lines]

@@ -43,6 +43,9 @@ class TimeSeries:
     top: float | None = None
 
 
+_PERCENT, _FEW_ROWS = (0.0, 100.0), 4
+
+
 class TimeChart(Widget, can_focus=True):
     """A chart of a window of time."""
 
@@ -136,6 +139,9 @@ class TimeChart(Widget, can_focus=True):
         high = max(float(top) for top in tops if top is not None) if fixed else max(known)
         low = 0.0 if fixed or min(known) >= 0 else min(known)
         ys = (low, high if high > low else low + 1.0)
+        if ys == _PERCENT and rows > _FEW_ROWS:
+            # The half stands in the middle; of four rows one would be a quarter of the chart.
+            rows -= (rows - 1) % 2
         canvas = Canvas(self.columns, rows)
         for place, (_, points) in enumerate(kept):
             canvas.trace(points, self._span, ys, STYLES[place % len(STYLES)])

@@ -14,7 +14,9 @@ from llmops_tui.workspace.layout import Workspace
 NOW = 1_800_000_000.0
 
 
-def test_requests_are_counted_by_hour_and_since_the_last_look(catalog: Catalog) -> None:
+def test_requests_are_counted_by_parts_of_the_time_in_which_there_were_any_and_since_the_last_look(
+    catalog: Catalog,
+) -> None:
     def fill(connection: Any) -> None:
         for number, (ago, total, reason) in enumerate(
             ((60, 100.0, "stop"), (120, 300.0, "error"), (7300, 50.0, "stop"), (90_000, 1.0, "stop"))
@@ -26,13 +28,35 @@ def test_requests_are_counted_by_hour_and_since_the_last_look(catalog: Catalog) 
 
     catalog.write(fill)
     seen = read_courses(catalog, None, NOW - 100, NOW)
+    # The first of the last day was two hours ago: six hours in quarters of one.
+    assert (seen.span, seen.part, len(seen.traffic)) == (6 * 3600, 900, 24)
     assert seen.traffic[-1] == 2
-    assert seen.traffic[-3] == 1
+    assert seen.traffic[-9] == 1
     assert sum(seen.traffic) == 3
     assert seen.latency[-1] == 200.0
     assert math.isnan(seen.latency[0])
     assert seen.since == (1, 0)
     assert read_courses(catalog, None, None, NOW).since is None
+    # A day later there are none, and an hour after the oldest it is by hours again.
+    assert sum(read_courses(catalog, None, None, NOW + 90_000).traffic) == 0
+    assert (read_courses(catalog, None, None, NOW - 4000).span, read_courses(catalog, None, None, NOW + 20_000).part) == (
+        24 * 3600, 3600,
+    )  # fmt: skip
+
+
+def test_requests_of_other_work_are_traffic_and_not_news(catalog: Catalog) -> None:
+    def fill(connection: Any) -> None:
+        for number, client in enumerate(
+            (None, '{"key": "web"}', '{"work": {"kind": "evaluation", "name": "s-1"}}', '{"chain": {"run": "r"}}')
+        ):
+            connection.execute(
+                "INSERT INTO requests (id, started_at, model, output, finish_reason, client) VALUES (?, ?, 'm', '', 'stop', ?)",
+                [f"r{number}", NOW - 60, client],
+            )
+
+    catalog.write(fill)
+    seen = read_courses(catalog, None, NOW - 100, NOW)
+    assert (sum(seen.traffic), seen.since, seen.span) == (4, (2, 0), 3600)
 
 
 def test_quality_is_told_by_run_and_by_version_of_the_prompt(catalog: Catalog) -> None:

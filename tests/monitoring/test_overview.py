@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from llmops_tui.monitoring.latency import Latency
-from llmops_tui.monitoring.overview import Flawed, Overview, Unscored, next_steps, read_overview
+from llmops_tui.monitoring.overview import Day, Flawed, Overview, Trained, Unscored, next_steps, read_overview
 from llmops_tui.monitoring.sketch import LatencySketch
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -111,3 +111,80 @@ def test_a_percentile_is_told_where_more_than_one_request_lies_beyond_it() -> No
     assert [known(n) for n in (0, 1, 2, 3, 20, 21, 100, 101)] == [
         [], [], [], [50], [50], [50, 95], [50, 95], [50, 95, 99],
     ]  # fmt: skip
+
+
+def test_a_training_is_told_until_its_model_and_another_were_asked_the_same(
+    catalog: Catalog, event_log: EventLog
+) -> None:
+    def fill(connection: Any) -> None:
+        for at, (name, result) in enumerate((("r-1", "{}"), ("r-2", "{}"), ("r-3", None))):
+            connection.execute(
+                "INSERT INTO training_runs (name, recipe, job, base_sha256, data, options, result, created_at, finished_at) "
+                "VALUES (?, '{}', 'j', '', '[]', '{}', ?, ?, ?)",
+                [name, result, at, at],
+            )
+
+    catalog.write(fill)
+
+    def evaluated(number: int, model: str) -> list[str]:
+        def add(connection: Any) -> None:
+            connection.execute(
+                "INSERT INTO evaluation_runs (name, suite, suite_number, job, asked, summary, created_at, finished_at) "
+                "VALUES (?, 's', 1, 'j', ?, ?, ?, ?)",
+                [f"s-{number}", json.dumps({"model": model}), json.dumps({**SUMMARY, "cases": 1, "answers": 1, "errors": 0,
+                 "metrics": {"exact": {**FIGURE, "mean": 0.5}}}), number, number],
+            )  # fmt: skip
+
+        catalog.write(add)
+        seen = read_overview(catalog, event_log, [])
+        assert seen.trained is not None
+        assert seen.trained.run == "r-2"
+        return [step.text for step in next_steps(seen, None) if step.screen == "evaluation"]
+
+    assert read_overview(catalog, event_log, []).trained == Trained("r-2")
+    assert evaluated(1, "base+r-1") == ["r-2 is trained and was not evaluated: F5 runs a suite on it"]
+    assert evaluated(2, "base+r-2") == []
+    assert Trained("r", ("s",), ("s",)) == read_overview_of("r", catalog, event_log, ["base+r", "r-merged"]).trained
+    assert read_overview_of("r", catalog, event_log, ["base"]).trained == Trained("r", ("s",))
+
+
+def read_overview_of(run: str, catalog: Catalog, event_log: EventLog, models: list[str]) -> Overview:
+    """What is seen where a newer run of training was done, and these models were asked by another suite."""
+
+    def fill(connection: Any) -> None:
+        connection.execute(
+            "DELETE FROM evaluation_runs WHERE suite = 's' AND asked->>'$.model' NOT LIKE '%r' AND name LIKE 's-%'"
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO training_runs (name, recipe, job, base_sha256, data, options, result, created_at, finished_at) "
+            "VALUES (?, '{}', 'j', '', '[]', '{}', '{}', 9, 9)",
+            [run],
+        )
+        for model in models:
+            connection.execute(
+                "INSERT INTO evaluation_runs (name, suite, suite_number, job, asked, summary, created_at, finished_at) "
+                "VALUES (?, 's', 1, 'j', ?, ?, 9, 9)",
+                [
+                    f"run of {model}",
+                    json.dumps({"model": model}),
+                    json.dumps({**SUMMARY, "cases": 0, "answers": 0, "errors": 0, "metrics": {}}),
+                ],
+            )
+
+    catalog.write(fill)
+    return read_overview(catalog, event_log, [])
+
+
+def test_requests_of_a_day_are_ones_own_and_their_times_are_of_so_many(catalog: Catalog, event_log: EventLog) -> None:
+    def fill(connection: Any) -> None:
+        for at in range(40):
+            client = '{"work": {"kind": "evaluation", "name": "s-1"}}' if at % 2 else None
+            connection.execute(
+                "INSERT INTO requests (id, started_at, model, output, finish_reason, total_ms, client) VALUES (?, ?, 'm', '', ?, ?, ?)",
+                [f"run_{at}", 100.0 + at, "error" if at == 2 else "stop", None if at == 4 else float(at), client],
+            )
+
+    catalog.write(fill)
+    # Of 18 times the 95th percentile would be the slowest but one.
+    assert read_overview(catalog, event_log, [], now=200.0).day == Day(20, 1, 18, 21.0, None, 20)
+    assert read_overview(catalog, event_log, [], now=90_000.0).day == Day()

@@ -21,7 +21,7 @@ from llmops_tui.jobs.store import Job, JobSpec, JobState, JobStore
 from llmops_tui.monitoring.alerts import Alert
 from llmops_tui.monitoring.courses import last_look
 from llmops_tui.monitoring.engines import EngineLoad
-from llmops_tui.monitoring.overview import Flawed, Overview, next_steps
+from llmops_tui.monitoring.overview import Day, Flawed, Overview, next_steps
 from llmops_tui.monitoring.recorder import Recorder
 from llmops_tui.monitoring.rules import Rule, save_rules
 from llmops_tui.traces.feedback import give
@@ -552,8 +552,8 @@ async def test_the_lifecycle_is_seen_at_a_glance_and_each_tile_goes_where_it_poi
         await settle(pilot)
         assert "2 datasets" in shown(pilot, "#lines-data")
         assert "3 models" in shown(pilot, "#lines-models")
-        assert "production: " in shown(pilot, "#lines-prompts")
-        assert "1 request in a day" in shown(pilot, "#lines-serving")
+        assert "2 in production" in shown(pilot, "#lines-prompts")
+        assert "1 request in 24 h" in shown(pilot, "#lines-serving")
         assert "an answer" in shown(pilot, "#recent-list")
         assert "No evaluations yet" in shown(pilot, "#step-list")
         await pilot.press("f1")
@@ -601,7 +601,7 @@ def test_steps_are_in_the_order_of_their_urgency() -> None:
         models=[("m", "gguf", 1, True)],
         queue=4,
         usable=12,
-        requests_day=1,
+        day=Day(1),
         runs=[("r", True)],
     )
     assert [step.screen for step in next_steps(full, None)] == ["traces", "datasets", "traces", "evaluation"]

@@ -42,6 +42,17 @@ def test_whoever_read_last_is_believed() -> None:
     assert running.told() == {"jobs": 0, "job_title": ""}
 
 
+def test_whoever_leaves_is_told_what_goes_on() -> None:
+    running = RunningJobs()
+    assert running.told_at_end() == ""
+    running.take([replace(job("a"), progress=0.1, title="train x\x1b[2J")], complete=True)
+    told = running.told_at_end()
+    assert told.startswith("train x")
+    assert "goes on, 10% done" in told
+    assert "\x1b" not in told
+    assert told.endswith("\n")
+
+
 async def test_the_status_line_tells_of_a_job_what_the_screen_tells(open_app: OpenApp, sample: Workspace) -> None:
     store = JobStore(EventLog(sample))
     name = begun(store)
@@ -87,7 +98,7 @@ async def test_whoever_comes_home_sees_jobs_at_once_and_that_the_rest_is_being_r
             await until(pilot, lambda: pilot.app.screen is home)
             await until(pilot, lambda: "reading what changed" in str(home.query_one(StepsPane).border_title))
             listed = home.query_one("#home-job-list", LineList)
-            assert "running 90%" in listed.render_line(0).text
+            assert "running 90%" in listed.render_line(1).text
         finally:
             leave.set()
         await kept

@@ -9,7 +9,7 @@ from llmops_tui.field_words import Word
 from llmops_tui.settings import GROUPS, Settings, load_settings
 from screens.widgets.field_text import from_text, shown_text
 from screens.widgets.fields import Choice
-from screens.widgets.form import ModelForm
+from screens.widgets.form import FormRow, ModelForm
 from tests.screens.conftest import OpenApp, settle
 
 
@@ -32,6 +32,35 @@ def test_numbers_that_have_no_word_stay_numbers() -> None:
     fields = Settings.model_fields
     assert (shown_text(fields["context"], 2048), from_text(fields["context"], "2048")) == ("2048", "2048")
     assert (shown_text(fields["idle_minutes"], 15.0), shown_text(fields["idle_minutes"], 0.5)) == ("15", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("typed", "bytes_", "shown"),
+    [
+        ("2 GiB", 2 << 30, "2 GiB"), ("1.5gib", 3 << 29, "1,536 MiB"), ("500 MB", 500_000_000, "500000000"),
+        ("64k", 64_000, "64000"), ("1,536 MiB", 3 << 29, "1,536 MiB"), ("1073741824", 1 << 30, "1 GiB"), ("0", 0, "none"),
+    ],
+)  # fmt: skip
+def test_bytes_are_said_with_a_unit_where_that_is_exact_and_understood_with_any(
+    typed: str, bytes_: int, shown: str
+) -> None:
+    info = Settings.model_fields["cache_bytes"]
+    kept = Settings.model_validate({"cache_bytes": from_text(info, typed)}).cache_bytes
+    assert (kept, shown_text(info, kept)) == (bytes_, shown)
+    assert Settings.model_validate({"cache_bytes": from_text(info, shown)}).cache_bytes == bytes_
+
+
+async def test_words_to_choose_from_are_not_repeated_beside_them(open_app: OpenApp) -> None:
+    async with open_app(size=(120, 40)) as pilot:
+        await pilot.press("f9", "9")
+        await settle(pilot)
+        form = pilot.app.screen.query_one(ModelForm)
+        rows = [row.render().plain for row in form.query(FormRow)]
+        assert any("Smooth scrolling" in row for row in rows)
+        assert not any("One of:" in row for row in rows)
+        # The row under the cursor is marked as a whole.
+        await pilot.press("j")
+        assert [row.field.name for row in form.query(FormRow) if row.has_class("-current")] == ["animations"]
 
 
 async def test_a_choice_is_gone_through_and_words_are_kept_as_their_values(open_app: OpenApp) -> None:
