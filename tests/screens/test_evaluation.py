@@ -22,6 +22,7 @@ from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from screens.evaluation.cases_pane import CasesPane
+from screens.evaluation.runs_pane import RunsPane
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.form_dialog import FormDialog
@@ -102,7 +103,9 @@ async def test_a_run_shows_figures_and_its_wrong_cases_first(open_app: OpenApp, 
         assert "exact" in text(pilot, "#figures-text")
         assert "[0.301, 0.954]" in text(pilot, "#figures-text")
         await until(pilot, lambda: "question 2" in text(pilot, "#case-text"))
-        assert "no, never 2 is not yes" in text(pilot, "#case-text")
+        assert "answer     no, never 2" in text(pilot, "#case-text")
+        # The reason would say both texts again.
+        assert "is not yes" not in text(pilot, "#case-text")
         assert "\x1b" not in text(pilot, "#case-text")
         assert screen.cli_command() == f"llmops eval show {name}"
         await pilot.press("f")
@@ -153,6 +156,11 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
             assert screen.opened.comparison is not None
         await pilot.press("escape")
         await until(pilot, lambda: screen.opened is not None and screen.opened.baseline is None)
+    # Another day it is the baseline again.
+    async with open_app(size=(140, 44)) as pilot:
+        screen = await open_evaluation(pilot)
+        await until(pilot, lambda: screen.query_one(RunsPane).marked == [first])
+        await until(pilot, lambda: screen.opened is not None and screen.opened.comparison is not None)
 
 
 @pytest.mark.slow

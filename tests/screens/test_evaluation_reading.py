@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from llmops_tui.evaluation.comparison import Difference
+from llmops_tui.evaluation.difference import Difference
+from llmops_tui.evaluation.digits import fixed, interval, places
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.statistics.bootstrap import Interval
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.layout import Workspace
 from screens.evaluation import case_rendering, comparison_rendering
-from screens.evaluation.digits import fixed, interval, places
 from screens.evaluation.model import KeptSuite
 from screens.evaluation.suite_rendering import case_count, source, suite_content
 from screens.widgets.columns import ColumnPlan
@@ -90,11 +90,16 @@ def test_counts_of_no_case_have_no_colour() -> None:
     assert styles["▲0"] == styles["▼0"] == "$muted"
 
 
-@pytest.mark.parametrize(("width", "names"), [(74, ["case", "change", "expected", "candidate"]),
-    (116, ["case", "change", "expected", "candidate", "baseline"])])  # fmt: skip
+@pytest.mark.parametrize(("width", "names"), [(74, ["case", "change", "question", "candidate"]),
+    (116, ["case", "change", "question", "expected", "candidate"]),
+    (140, ["case", "change", "question", "expected", "candidate", "baseline"])])  # fmt: skip
 def test_texts_of_cases_are_readable_or_left_out(width: int, names: list[str]) -> None:
     def result(answer: str) -> Result:
-        one = replace(case(0), expected="I will ask the carrier about the heater right now, and call you back")
+        one = replace(
+            case(0),
+            variables={"message": "Where is the heater that I ordered, please?"},
+            expected="I will ask the carrier about the heater right now, and call you back",
+        )
         score = Score(0.0, f"{answer} is not what was expected")
         return Result(one, 0, Answer(text=answer, total_ms=3.0), {"exact": score})
 
@@ -126,7 +131,7 @@ async def test_the_list_of_runs_says_which_model_and_metric_in_every_size(open_a
             await pilot.resize_terminal(*size)
             await settle(pilot)
             shown[size] = _head(pilot)
-    assert all({"run", "state", "model · prompt", "metric", "mean", "cases"} <= names for names in shown.values())
+    assert all({"run", "state", "model", "metric", "mean", "cases"} <= names for names in shown.values())
 
 
 async def test_a_suite_is_told_in_words_and_shown_as_its_file_by_a_key(open_app: OpenApp, sample: Workspace) -> None:
