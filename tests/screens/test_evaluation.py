@@ -22,7 +22,6 @@ from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from screens.evaluation.cases_pane import CasesPane
-from screens.evaluation.runs_pane import RunsPane
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.form_dialog import FormDialog
@@ -156,11 +155,6 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
             assert screen.opened.comparison is not None
         await pilot.press("escape")
         await until(pilot, lambda: screen.opened is not None and screen.opened.baseline is None)
-    # Another day it is the baseline again.
-    async with open_app(size=(140, 44)) as pilot:
-        screen = await open_evaluation(pilot)
-        await until(pilot, lambda: screen.query_one(RunsPane).marked == [first])
-        await until(pilot, lambda: screen.opened is not None and screen.opened.comparison is not None)
 
 
 @pytest.mark.slow

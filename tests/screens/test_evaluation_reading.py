@@ -18,6 +18,7 @@ from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.layout import Workspace
 from screens.evaluation import case_rendering, comparison_rendering
 from screens.evaluation.model import KeptSuite
+from screens.evaluation.runs_pane import RunsPane
 from screens.evaluation.suite_rendering import case_count, source, suite_content
 from screens.widgets.columns import ColumnPlan
 from screens.widgets.table import Table
@@ -114,6 +115,20 @@ def test_texts_of_cases_are_readable_or_left_out(width: int, names: list[str]) -
     # What repeats the answer is no reason, and what repeats the candidate is no second text.
     assert next(column for column in columns if column.name == "why").part(pair)[0] == ""
     assert next(column for column in columns if column.name == "baseline").part(same)[0] == "the same"
+
+
+async def test_the_baseline_is_the_baseline_another_day(open_app: OpenApp, sample: Workspace) -> None:
+    first = pretend(sample, [1.0, 0.0])
+    pretend(sample, [1.0, 1.0])
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await pilot.press("down", "space")
+        await until(pilot, lambda: screen.query_one(RunsPane).marked == [first])
+        await until(pilot, lambda: pilot.app.services.memory.get("evaluation", "marked") == [first])  # type: ignore[attr-defined]
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await until(pilot, lambda: screen.opened is not None and screen.opened.comparison is not None)
+        assert screen.query_one(RunsPane).marked == [first]
 
 
 def _head(pilot: Pilot[int]) -> set[str]:
