@@ -26,7 +26,7 @@ from screens.keymap import textual_keymap
 from screens.navigation import Destination, Navigation, kept_place
 from screens.services import Services
 from screens.shell.key_queue import KeyQueue, Typed
-from screens.shell.notices import Notice, was_read
+from screens.shell.notices import Notice, displaced, was_read
 from screens.shell.running_jobs import RunningJobs
 from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
@@ -155,7 +155,14 @@ class Shell(App[int]):
     ) -> None:
         """As Textual's, but never markup unless asked for."""
         seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
-        self.post_message(Notify(Notice(message, title, severity, seconds, markup)))
+        notice = Notice(f"{title}: {message}" if title else message, "", severity, seconds, markup)
+        notice.head = title
+        self.post_message(Notify(notice))
+
+    @on(Notify)
+    def _make_room(self, event: Notify) -> None:
+        gone = displaced(list(self._notifications), event.notification)
+        self.unsay(lambda notice: notice in gone)
 
     def say(self, text: str, *, title: str = "", severity: SeverityLevel = "information", seconds: float = 6.0) -> None:
         """A notification; never markup."""
@@ -178,10 +185,10 @@ class Shell(App[int]):
         if error.code == "closing":
             return
         _log.warning("%s: %s", error.code, error.message)
-        told = safe_line(error.told)
+        told, title = safe_line(error.told), "Failed"
         # What fails again and again, such as a look once a second, is told once and covers nothing more.
-        if not any(one.message == told and not one.has_expired for one in self._notifications):
-            self.say(told, title="Failed", severity="error", seconds=12.0)
+        if not any(one.message == f"{title}: {told}" and not one.has_expired for one in self._notifications):
+            self.say(told, title=title, severity="error", seconds=12.0)
 
     @on(Worker.StateChanged)
     def worker_failed(self, event: Worker.StateChanged) -> None:
