@@ -42,13 +42,17 @@ class RowsPane(Pane):
     """The table, and the field of its filter."""
 
     class CursorMoved(Message):
-        """Another row or column is under the cursor, or they were read again; ``row`` is its number."""
+        """Another row or column is under the cursor, or they were read again.
 
-        def __init__(self, version: DatasetVersion, row: int | None, column: str) -> None:
+        ``row`` is its number, ``original`` that of the row that it repeats as a check found; none where it repeats none.
+        """
+
+        def __init__(self, version: DatasetVersion, row: int | None, column: str, original: int | None = None) -> None:
             super().__init__()
             self.version = version
             self.row = row
             self.column = column
+            self.original = original
 
     class Chosen(Message):
         """Enter was pressed on a row."""
@@ -57,6 +61,8 @@ class RowsPane(Pane):
         super().__init__(title="Rows", jump_key="r", id="datasets-rows", help_text=rendering.HELP_ROWS)
         self.window: RowWindow | None = None
         self._settle: Timer | None = None
+        # What a check found, and the filter by which its rows are shown.
+        self._found: tuple[str, Problem] | None = None
 
     def compose(self) -> ComposeResult:
         """The filter, which is hidden until it is wanted, and the table."""
@@ -86,9 +92,11 @@ class RowsPane(Pane):
         from llmops_tui.datasets.window import RowWindow
 
         window = await asyncio.to_thread(RowWindow, version) if version is not None else None
-        former, self.window = self.window, window
+        former, self.window, self._found = self.window, window, None
+        self.remove_class("-filtering")
         table = self._table
         table.flagged.clear()
+        table.repeats = {}
         table.placeholder = rendering.NO_ROWS if version is not None else rendering.NO_DATASETS
         table.show(window)
         self._show_title()
@@ -108,8 +116,10 @@ class RowsPane(Pane):
             "Rows",
             f"{version.ref} · {counted(version.rows, 'row')}{rejected} · {version.kind} · sha {version.sha256[:8]}…",
         )
-        filtered = window.count != version.rows
-        self.set_note(f"{safe_line(window.view.filter, 60)}  {window.count:,} shown" if filtered else "")
+        filtered, told = window.count != version.rows, safe_line(window.view.filter, 60)
+        if self._found is not None and self._found[0] == window.view.filter:
+            told = rendering.found_rows(self._found[1])
+        self.set_note(f"{told} · {window.count:,} shown" if filtered else "")
 
     # ── the cursor ──
 
@@ -122,7 +132,9 @@ class RowsPane(Pane):
 
     def _cursor_moved(self) -> None:
         if self.window is not None:
-            self.post_message(self.CursorMoved(self.window.version, self._table.row, self._table.column_name))
+            table = self._table
+            original = table.repeats.get(table.row) if table.row is not None else None
+            self.post_message(self.CursorMoved(self.window.version, table.row, table.column_name, original))
 
     @on(RowTable.Chosen)
     def _chosen(self, event: RowTable.Chosen) -> None:
@@ -206,6 +218,7 @@ class RowsPane(Pane):
             await follow_job(self.services, self, job)
         if self.window is not window:
             return  # another version was opened while the index was made
+        self._table.repeats = {}
         meaning = functools.partial(rows_by_meaning, self.shell, asyncio.get_running_loop(), version)
         await asyncio.to_thread(window.select, view, lambda: SearchIndex(version).make(), meaning)
         stays = row is not None and not view.filter.startswith("??")
@@ -222,8 +235,14 @@ class RowsPane(Pane):
     async def _show_problem(self, problem: Problem) -> None:
         groups = [n for group in problem["groups"] for n in group]
         numbers = list(dict.fromkeys(groups or problem["row_numbers"]))
-        listed = ", ".join(map(str, numbers))
-        await self._use_filter(f"= {ROW} IN ({listed})")
+        shown = f"= {ROW} IN ({', '.join(map(str, numbers))})"
+        self._found = (shown, problem)
+        # Which rows they are says the title; the field is for what somebody types.
+        await self._use_filter(shown)
+        self.remove_class("-filtering")
+        self._table.repeats = {n: group[0] for group in problem["groups"] for n in group[1:]}
+        self._table.refresh()
+        self._cursor_moved()
         if problem["rows"] > len(numbers):
             self.shell.say(f"The first {len(numbers):,} of {problem['rows']:,} rows are shown.")
         for first in problem["examples"][:1]:

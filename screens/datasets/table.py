@@ -63,6 +63,8 @@ class RowTable(CursorScroll):
         self.window: RowWindow | None = None
         self.column = 0
         self.flagged: set[int] = set()
+        # Rows that repeat another one, which stands above them.
+        self.repeats: dict[int, int] = {}
         self.placeholder = ""
         self._widths: list[int] = []
         self._styles: dict[str, Style] = {}
@@ -188,7 +190,7 @@ class RowTable(CursorScroll):
         base = self._style("row")
         if index == self.cursor:
             base = self._style("cursor" if self.has_focus else "blurred")
-        flag = "⚑" if line.row in self.flagged else " "
+        flag = "⚑" if line.row in self.flagged else "↳" if line.row in self.repeats else " "
         segments = [
             Segment(
                 f"{line.row:>{self._number_width - 2},}", base + Style(bold=False, color=self._style("number").color)
