@@ -7,7 +7,6 @@ from typing import Any
 
 from textual.content import Content
 
-from llmops_tui.counts import counted
 from llmops_tui.datasets.profile_record import ColumnStatistics
 from llmops_tui.datasets.reports import Problem
 from llmops_tui.datasets.version import DatasetVersion
@@ -163,13 +162,6 @@ def problem_told(problem: Problem) -> str:
         return safe_text(f"{problem['title']}: {problem['note']}")
     done = f"f: {problem['fix']}." if problem["fix"] else "No automatic fix; enter shows the rows."
     return safe_text(f"{problem['why']} {done}")
-
-
-def found_rows(problem: Problem) -> str:
-    """Which rows are shown of what a check found."""
-    groups = problem["group_count"]
-    told = f"{safe_line(problem['title'], 60)}: {counted(problem['rows'], 'row')}"
-    return f"{told}, each below what it repeats, in {counted(groups, 'group')}" if groups else told
 
 
 def check_mark(problem: Problem, of: int) -> Part:

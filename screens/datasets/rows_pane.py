@@ -18,13 +18,13 @@ from llmops_tui.datasets.records import ROW
 from llmops_tui.safe_text import safe_line
 from screens.datasets import rendering
 from screens.datasets.by_meaning import choose_by_meaning, rows_by_meaning
-from screens.datasets.keep_rows import keep_rows
+from screens.datasets.found_rows import FoundRows
+from screens.datasets.keep_rows import choose_view, keep_rows
 from screens.datasets.operation import Operation, OperationWanted
 from screens.datasets.sql_suggester import FUNCTIONS, ColumnSuggester
 from screens.datasets.table import RowTable
 from screens.shell.job_progress import follow_job
 from screens.shell.pane import Pane
-from screens.widgets.dialogs import Choice, ChoiceDialog
 from screens.widgets.fields import Field
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ class RowsPane(Pane):
     """The table, and the field of its filter."""
 
     class CursorMoved(Message):
-        """Another row or column is under the cursor, or they were read again.
-
-        ``row`` is its number, ``original`` that of the row that it repeats as a check found; none where it repeats none.
-        """
+        """Another row or column is under the cursor, or they were read again: its number, and that of a row it repeats."""
 
         def __init__(self, version: DatasetVersion, row: int | None, column: str, original: int | None = None) -> None:
             super().__init__()
@@ -61,8 +58,7 @@ class RowsPane(Pane):
         super().__init__(title="Rows", jump_key="r", id="datasets-rows", help_text=rendering.HELP_ROWS)
         self.window: RowWindow | None = None
         self._settle: Timer | None = None
-        # What a check found, and the filter by which its rows are shown.
-        self._found: tuple[str, Problem] | None = None
+        self._found: FoundRows | None = None
 
     def compose(self) -> ComposeResult:
         """The filter, which is hidden until it is wanted, and the table."""
@@ -117,8 +113,7 @@ class RowsPane(Pane):
             f"{version.ref} · {counted(version.rows, 'row')}{rejected} · {version.kind} · sha {version.sha256[:8]}…",
         )
         filtered, told = window.count != version.rows, safe_line(window.view.filter, 60)
-        if self._found is not None and self._found[0] == window.view.filter:
-            told = rendering.found_rows(self._found[1])
+        told = self._found.title if self._found is not None else told
         self.set_note(f"{told} · {window.count:,} shown" if filtered else "")
 
     # ── the cursor ──
@@ -133,8 +128,7 @@ class RowsPane(Pane):
     def _cursor_moved(self) -> None:
         if self.window is not None:
             table = self._table
-            original = table.repeats.get(table.row) if table.row is not None else None
-            self.post_message(self.CursorMoved(self.window.version, table.row, table.column_name, original))
+            self.post_message(self.CursorMoved(self.window.version, table.row, table.column_name, table.original))
 
     @on(RowTable.Chosen)
     def _chosen(self, event: RowTable.Chosen) -> None:
@@ -218,13 +212,14 @@ class RowsPane(Pane):
             await follow_job(self.services, self, job)
         if self.window is not window:
             return  # another version was opened while the index was made
-        self._table.repeats = {}
         meaning = functools.partial(rows_by_meaning, self.shell, asyncio.get_running_loop(), version)
         await asyncio.to_thread(window.select, view, lambda: SearchIndex(version).make(), meaning)
         stays = row is not None and not view.filter.startswith("??")
         place = await asyncio.to_thread(window.index_of, row) if stays and row is not None else None
         if self.window is window:
             self._table.show(window, place or 0)
+            self._found = self._found if self._found is not None and self._found.filter == view.filter else None
+            self._table.repeats = self._found.repeats if self._found is not None else {}
             self._show_title()
             self._cursor_moved()
 
@@ -233,21 +228,12 @@ class RowsPane(Pane):
         self.act("filter", self._show_problem, problem)
 
     async def _show_problem(self, problem: Problem) -> None:
-        groups = [n for group in problem["groups"] for n in group]
-        numbers = list(dict.fromkeys(groups or problem["row_numbers"]))
-        shown = f"= {ROW} IN ({', '.join(map(str, numbers))})"
-        self._found = (shown, problem)
+        self._found = found = FoundRows(problem)
         # Which rows they are says the title; the field is for what somebody types.
-        await self._use_filter(shown)
+        await self._use_filter(found.filter)
         self.remove_class("-filtering")
-        self._table.repeats = {n: group[0] for group in problem["groups"] for n in group[1:]}
-        self._table.refresh()
-        self._cursor_moved()
-        if problem["rows"] > len(numbers):
-            self.shell.say(f"The first {len(numbers):,} of {problem['rows']:,} rows are shown.")
-        for first in problem["examples"][:1]:
-            why = f"{problem['title']}: {problem['why']} Row {first['row']:,}: {first['reason']}."
-            self.shell.say(why, seconds=10)
+        for told, seconds in found.told():
+            self.shell.say(told, seconds=seconds)
         self._table.focus()
 
     def action_meaning(self) -> None:
@@ -291,16 +277,9 @@ class RowsPane(Pane):
             self.ask_by("views", self._choose_view, self.window.version.dataset)
 
     async def _choose_view(self, dataset: str) -> None:
-        from llmops_tui.datasets.window import View
-
-        views = await asyncio.to_thread(self.services.datasets.views, dataset)
-        choices = [
-            Choice(name, name, view["filter"] + (f"  by {view['sort']}" if view["sort"] else ""))
-            for name, view in views.items()
-        ]
-        name = await self.shell.ask(ChoiceDialog("Views", choices, "No saved views. ctrl+s saves the filter as one."))
-        if name is not None:
-            self.act("filter", self._use_view, View(**views[name]))
+        view = await choose_view(self.shell, dataset)
+        if view is not None:
+            self.act("filter", self._use_view, view)
             self.add_class("-filtering")
 
     def action_save(self) -> None:

@@ -115,6 +115,11 @@ class RowTable(CursorScroll):
         return self.window.row_at(self.cursor)
 
     @property
+    def original(self) -> int | None:
+        """The number of the row that the row under the cursor repeats; none where it repeats none that is known."""
+        return self.repeats.get(self.row) if self.row is not None else None
+
+    @property
     def column_name(self) -> str:
         """The column under the cursor."""
         if self.window is None or not self.window.columns:

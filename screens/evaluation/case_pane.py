@@ -31,6 +31,7 @@ class CasePane(Pane):
     def show(self, result: Result | None, before: Result | None) -> None:
         """Show an answer, and the baseline's where there is one; without a case what will stand here."""
         self._shown = (result, before)
+        self.set_title("Case", case_rendering.place_of(result) if result is not None else "")
         self._draw()
         self.query_one("#case-scroll", TextScroll).scroll_home(animate=False)
 

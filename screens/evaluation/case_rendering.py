@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _SHOWN = 300
 # Characters of a text of a case.
 _LONG = 4000
+# Of an error's.
+_ERROR = 400
 # Cells that a text needs to say anything; where that is too much for all of them, the last are left out.
 _READABLE = 24
 # Cells of what a text of a case is called, the longest of which is `candidate`.
@@ -167,31 +169,23 @@ def said(result: Result) -> str:
     return result.answer.text or result.answer.error
 
 
+def place_of(result: Result) -> str:
+    """Which case it is, for a title: its place, its row and its slices."""
+    case = result.case
+    parts = [f"{case.index:,}", f"row {case.row:,}" if case.row is not None else "", safe_line(case.variation)]
+    parts += [f"{safe_line(k)} {safe_line(v, 40)}" for k, v in case.slices.items()]
+    return " · ".join(part for part in parts if part)
+
+
 def case_content(result: Result, before: Result | None, width: int) -> Content:
-    """A case with its answer, beside that of the baseline with what differs, in lines of so many cells."""
+    """A case in lines of so many cells: what was expected and answered, beside the baseline; then what was asked."""
     case = result.case
     parts: list[Any] = []
-    where = (
-        f"case {case.index}"
-        + (f" · row {case.row:,}" if case.row is not None else "")
-        + (f" · {safe_line(case.variation)}" if case.variation else "")
-    )
-    told = "".join(f" · {safe_line(k)} {safe_line(v, 40)}" for k, v in case.slices.items())
-    parts += [(f"{where}{told}\n", "$muted")]
-    parts += input_parts(case, conversation_of(case, result.answer), width)
-    if case.context and case.context not in "".join(str(m.get("content")) for m in case.messages):
-        parts += field("context", case.context, width)
-    parts += [part for line in passage_lines(result.answer) for part in field("retrieved", safe_line(line, 400), width)]
     if case.expected is not None:
         parts += field("expected", case.expected_text, width, "$success")
     if before is not None:
-        parts += field("baseline", said(before), width)
-        changes = diff_words(said(before)[:_LONG], said(result)[:_LONG])
-        # The baseline's answer stands above already.
-        shown = said(result) if apart(changes) else Content.assemble(*diff_parts(changes))
-        parts += field("candidate", shown, width)
-    else:
-        parts += field("answer", said(result), width)
+        parts += field("baseline", _answer(before), width)
+    parts += field("candidate" if before is not None else "answer", _answer(result, before), width)
     for call in result.answer.calls:
         arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
         parts += field("called", f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}", width)
@@ -200,9 +194,13 @@ def case_content(result: Result, before: Result | None, width: int) -> Content:
         parts += field("state", Content.styled(safe_line(state, 2000), "$muted"), width)
     if result.answer.thinking:
         parts += field("thinking", Content.styled(safe_text(result.answer.thinking)[:_LONG], "$muted"), width)
-    if result.answer.error:
-        parts += field("error", Content.styled(safe_line(result.answer.error, 400), "$error"), width)
+    if result.answer.error and result.answer.text:
+        parts += field("error", Content.styled(safe_line(result.answer.error, _ERROR), "$error"), width)
     parts += _score_parts(result, before, width)
+    parts += input_parts(case, conversation_of(case, result.answer), width)
+    if case.context and case.context not in "".join(str(m.get("content")) for m in case.messages):
+        parts += field("context", case.context, width)
+    parts += [part for line in passage_lines(result.answer) for part in field("retrieved", safe_line(line, 400), width)]
     answer = result.answer
     ended = [
         f"from the cache {answered_at(answer.kept_at)}".rstrip()
@@ -218,6 +216,17 @@ def case_content(result: Result, before: Result | None, width: int) -> Content:
     times = " · ".join(text for text in ended if text)
     parts.append((times, "$muted"))
     return Content.assemble(*parts)
+
+
+def _answer(result: Result, before: Result | None = None) -> Content:
+    """An answer, with what differs from one ``before`` where they are alike; an error is no answer, and is compared with none."""
+    if result.answer.error and not result.answer.text:
+        return Content.styled(safe_line(result.answer.error, _ERROR), "$error")
+    if before is not None and before.answer.text:
+        changes = diff_words(said(before)[:_LONG], said(result)[:_LONG])
+        if not apart(changes):
+            return Content.assemble(*diff_parts(changes))
+    return Content(safe_text(said(result))[:_LONG])
 
 
 def input_parts(case: Case, messages: Sequence[ChatMessage], width: int) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
@@ -143,6 +144,24 @@ def progress(state: EvalState, *, utf8: bool) -> Content:
     parts: list[Any] = [(bar(share, share, share, utf8=utf8), "$accent"), f" {share:.0%}\n", f"{safe_line(told[0])}\n"]
     parts += [(f"{safe_line(figure)}  so far, 95 %\n", "$muted") for figure in told[1:]]
     return Content.assemble(*parts)
+
+
+def failed(opened: Opened) -> Content | None:
+    """Why a run has no answer at all: the reason that most of its requests ended with; none where it has one."""
+    if opened.run.summary is None or not opened.results or not all(result.answer.error for result in opened.results):
+        return None
+    reasons = Counter(result.answer.error for result in opened.results)
+    ((reason, times), *others) = reasons.most_common()
+    more = f"\nand {counted(len(others), 'other reason')}, which the cases have" if others else ""
+    return Content.assemble(
+        (
+            f"No answer: {'the request' if reasons.total() == 1 else f'all {reasons.total():,} requests'} failed",
+            "bold $error",
+        ),
+        (f", {times:,} with this" if others else "", "$muted"),
+        (f"\n{safe_line(reason, 600)}", "$error"),
+        (more, "$muted"),
+    )
 
 
 def figures(opened: Opened, *, utf8: bool) -> Content:
