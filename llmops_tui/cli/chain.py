@@ -156,16 +156,14 @@ def show(
 @app.command()
 def diff(context: typer.Context, before: Ref, after: Ref) -> None:
     """Compare two versions word by word: [-removed-] {+added+}."""
-    from llmops_tui.text_diff import diff_words
+    from llmops_tui.text_diff import diff_words, marked_text
 
     session = session_of(context)
     store = store_of(session)
     a, b = store.get(before), store.get(after)
     changes = diff_words(a.text, b.text)
-    marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
     data = {"before": a.ref, "after": b.ref, "text": [{"change": p.change, "text": p.text} for p in changes]}
-    told = "".join(marks[p.change].format(p.text) for p in changes)
-    session.emit(data, lambda: f"{a.ref} → {b.ref}\n{told}")
+    session.emit(data, lambda: f"{a.ref} → {b.ref}\n{marked_text(changes)}")
 
 
 @app.command()

@@ -319,7 +319,7 @@ def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) 
     """Compare two versions row by row."""
     from llmops_tui.datasets.diff import diff_versions
     from llmops_tui.datasets.records import dump_json, whole_text
-    from llmops_tui.text_diff import diff_words
+    from llmops_tui.text_diff import diff_words, marked_text
 
     session = session_of(context)
     store = store_of(session)
@@ -330,14 +330,12 @@ def diff(context: typer.Context, first: _Ref, second: _Ref, limit: _Limit = 20) 
         how = f"by {found.key}" if found.key else "by content and order"
         counts = f"+{len(found.added):,} −{len(found.removed):,} ~{len(found.changed):,}"
         lines = [f"{counts}, {found.same:,} unchanged ({how})"]
-        marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
         for a, b in found.changed[:limit]:
             before, after = left.rows_at([a])[0], right.rows_at([b])[0]
             parts = diff_words(whole_text(left.kind, before), whole_text(right.kind, after))
-            said = "".join(marks[p.change].format(p.text) for p in parts)
             if all(p.change == "same" for p in parts):
-                said = "".join(marks[p.change].format(p.text) for p in diff_words(dump_json(before), dump_json(after)))
-            lines.append(f"~ {a} → {b}: {said}")
+                parts = diff_words(dump_json(before), dump_json(after))
+            lines.append(f"~ {a} → {b}: {marked_text(parts)}")
         lines += [f"- {n}: {dump_json(row)[:300]}" for n, row in _some(left, found.removed, limit)]
         lines += [f"+ {n}: {dump_json(row)[:300]}" for n, row in _some(right, found.added, limit)]
         more = max(len(found.changed), len(found.removed), len(found.added))

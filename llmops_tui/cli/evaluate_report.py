@@ -15,9 +15,11 @@ from llmops_tui.safe_text import safe_line, safe_text
 
 if TYPE_CHECKING:
     from llmops_tui.evaluation.comparison import Comparison
+    from llmops_tui.evaluation.difference import Difference
     from llmops_tui.evaluation.records import Costs, Figure, RunSummary, VariationRecord
     from llmops_tui.evaluation.run import EvalState
     from llmops_tui.evaluation.runner.results import Result
+    from llmops_tui.evaluation.statistics.bootstrap import Interval
     from llmops_tui.evaluation.suite import Suite
 
 _SHOWN = 60
@@ -267,38 +269,54 @@ def compare(
 
 def compare_text(session: Session, found: Comparison, limit: int) -> str:
     """A comparison for people."""
+    from llmops_tui.evaluation.difference import change_words, points
+
+    def change(told: Interval, of: Difference) -> str:
+        return " ".join((*change_words(told, share=of.share), "pt" if of.share else of.unit)).strip()
+
     rows = []
     for d in found.differences:
-        i, p = d.interval, d.p_holm if d.p_holm is not None else d.p
+        i, p, unit = d.interval, d.p_holm if d.p_holm is not None else d.p, "pt" if d.share else d.unit
+        own = "" if d.share else f" {unit}".rstrip()
         told = "" if p is None else f"{p:.3g}" if p >= 0.001 else "<0.001"
         rows.append(
             (
                 d.name,
-                f"{d.baseline:.4g}",
-                f"{d.candidate:.4g}",
-                f"{i.value:+.4g} [{i.low:+.4g}, {i.high:+.4g}]",
+                f"{d.baseline:.4g}{own}",
+                f"{d.candidate:.4g}{own}",
+                change(i, d),
                 told,
                 f"▲{d.wins} ={d.ties} ▼{d.losses}",
                 "too few to say" if i.too_few else d.verdict,
-                f"{d.smallest:.3g}",
+                f"{points(d.smallest, share=d.share, signed=False)} {unit}".rstrip(),
             )
         )
-    headers = ("metric", "baseline", "candidate", "difference, 95 %", "p (Holm)", "cases", "verdict", "smallest seen")
+    headers = (
+        "metric",
+        "baseline",
+        "candidate",
+        "difference, 95 % interval",
+        "p (Holm)",
+        "cases",
+        "verdict",
+        "smallest seen",
+    )
     lines = [found.sentence, *(f"note: {note}" for note in found.comparable.notes), session.rows(headers, rows)]
     lines += _overlap(found.candidate.summary or {})
-    if found.slices:
+    main = next((d for d in found.differences if d.name == found.metric), None)
+    if found.slices and main is not None:
         parts = [
             (
                 f"{s.by} = {safe_line(s.value, 40)}",
                 s.n,
                 f"{s.baseline:.3g}",
                 f"{s.candidate:.3g}",
-                f"{s.interval.value:+.3g}",
+                change(s.interval, main),
                 "few cases" if s.few else "",
             )
             for s in found.slices
         ]
-        lines.append(session.rows(("slice", "n", "baseline", "candidate", "difference", ""), parts))
+        lines.append(session.rows(("slice", "n", "baseline", "candidate", "difference, 95 % interval", ""), parts))
     worse = found.regressed()
     if worse:
         cells = [

@@ -125,7 +125,7 @@ def search(context: typer.Context, text: Annotated[str, typer.Argument()], limit
 def diff(context: typer.Context, before: _Ref, after: _Ref) -> None:
     """Compare two versions word by word: [-removed-] {+added+}."""
     from llmops_tui.prompts.store import PromptStore
-    from llmops_tui.text_diff import diff_words
+    from llmops_tui.text_diff import diff_words, marked_text
 
     session = session_of(context)
     store = PromptStore(session.catalog)
@@ -134,13 +134,9 @@ def diff(context: typer.Context, before: _Ref, after: _Ref) -> None:
     if a.settings_text or b.settings_text:
         held = [one.settings.as_yaml() if one.settings is not None else "" for one in (a, b)]
         parts["settings"] = diff_words(*held)
-    marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
 
     def human() -> str:
-        blocks = [
-            f"── {name} ──\n" + "".join(marks[p.change].format(p.text) for p in changes)
-            for name, changes in parts.items()
-        ]
+        blocks = [f"── {name} ──\n{marked_text(changes)}" for name, changes in parts.items()]
         return "\n".join([f"{a.ref} → {b.ref}", *blocks])
 
     data: dict[str, Any] = {"before": a.ref, "after": b.ref}

@@ -40,4 +40,4 @@ def undo(
     if done is None:
         session.say("there is nothing to redo" if again else "there is nothing to undo")
         raise typer.Exit(1)
-    session.emit({**asdict(done), "title": done.title}, lambda: f"{'done again' if again else 'undone'}: {done.quoted}")
+    session.emit({**asdict(done), "title": done.title}, lambda: f"{'done again' if again else 'undone'}: {done.holds}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 MEANING = "??"
 # How one begins that is searched for by words.
 WORDS = "?"
+# An SQL filter that lists rows, which are shown in the order of the list: those that belong together stand together.
+_LISTED = re.compile(rf"=\s*{ROW}\s+IN\s*\(([\d\s,]+)\)\s*", re.IGNORECASE)
 BLOCK = 256
 _BLOCKS = 24
 _CELL = 300
@@ -39,7 +42,7 @@ class View:
 
     A filter that begins with ``=`` is an SQL expression, with ``~`` a regular expression, with ``?`` words for the
     full-text search, with ``??`` a text for the search by meaning, whose rows come the nearest first; anything else is text
-    that some column holds, whatever its case.
+    that some column holds, whatever its case. Rows that SQL lists by their numbers come in the order of the list.
     """
 
     filter: str = ""
@@ -122,6 +125,10 @@ class RowWindow:
             return
         if view == View():
             self._selected, self.view = _Selected(), view
+            return
+        if not view.sort and (listed := _LISTED.fullmatch(view.filter)):
+            numbers = dict.fromkeys(int(number) for number in listed[1].split(",") if number.strip())
+            self._select_found(view, [number for number in numbers if number < self.version.rows])
             return
         condition = self._condition(view.filter)
         order = ROW

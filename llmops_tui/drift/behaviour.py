@@ -14,7 +14,7 @@ from llmops_tui.evaluation.run_comparison import asks_the_same, compare_runs, re
 from llmops_tui.evaluation.statistics.intervals import wilson
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.comparison import Difference
+    from llmops_tui.evaluation.difference import Difference
     from llmops_tui.evaluation.run import EvalRun, SuiteVersion
     from llmops_tui.evaluation.store import EvaluationStore
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from llmops_tui.counts import counted
 from llmops_tui.evaluation.comparability import Comparable, comparable, scored_in_one
+from llmops_tui.evaluation.difference import Difference, difference_sentence
 from llmops_tui.evaluation.measures import measured_otherwise
 from llmops_tui.evaluation.metrics.base import Case, Metric
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
-from llmops_tui.evaluation.records import ComparisonRecord, DifferenceRecord, SliceRecord
+from llmops_tui.evaluation.records import ComparisonRecord, SliceRecord
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.runner.summary import ScoredCases
@@ -23,78 +22,10 @@ from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import difference_interval, figure_interval
 from llmops_tui.evaluation.statistics.significance import holm, mcnemar_exact, sign_flip, smallest_effect
 from llmops_tui.evaluation.statistics.studentised import FEWEST
-from llmops_tui.evaluation.statistics.words import too_few_to_say
 
 FEW = 30
-_LEVEL = 0.95
 _WHOLE_SET_RESAMPLES = 1000
 _COSTS = {metric.called for metric in ALWAYS}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One metric in both runs, over the cases that both have. The difference is candidate less baseline.
-
-    Attributes:
-        p: of McNemar's exact test or the paired permutation test; none for a figure of a whole set.
-        p_holm: the same corrected for the number of metrics.
-        wins: cases on which the candidate is better, in the sense of the metric.
-        smallest: the smallest difference that so many cases would show in 80 % of all evaluations.
-    """
-
-    name: str
-    baseline: float
-    candidate: float
-    interval: Interval
-    p: float | None
-    p_holm: float | None
-    test: str
-    wins: int
-    ties: int
-    losses: int
-    n: int
-    smallest: float
-    better: int
-    unit: str
-    share: bool
-
-    @property
-    def verdict(self) -> str:
-        """better, worse, or unclear; of what has no better direction, differs."""
-        p = self.p_holm if self.p_holm is not None else 0.0
-        if not self.n or self.interval.too_few or not math.isfinite(self.interval.low) or p >= 1 - _LEVEL:
-            return "unclear"
-        if self.interval.low <= 0 <= self.interval.high:
-            return "unclear"
-        if not self.better:
-            return "differs"
-        return "better" if self.interval.value * self.better > 0 else "worse"
-
-    def as_dict(self) -> DifferenceRecord:
-        """For JSON."""
-        i = self.interval
-        return {
-            "metric": self.name,
-            "baseline": self.baseline,
-            "candidate": self.candidate,
-            "difference": i.value,
-            "low": i.low,
-            "high": i.high,
-            "level": i.level,
-            "method": i.method,
-            "p": self.p,
-            "p_holm": self.p_holm,
-            "test": self.test,
-            "wins": self.wins,
-            "ties": self.ties,
-            "losses": self.losses,
-            "n": self.n,
-            "smallest_effect": self.smallest,
-            "too_few": i.too_few,
-            "needed": i.needed,
-            "verdict": self.verdict,
-            "unit": self.unit,
-        }
 
 
 @dataclass(frozen=True)
@@ -157,7 +88,7 @@ class Comparison:
         found = next((d for d in self.differences if d.name == self.metric), None)
         if found is None or not found.n:
             return "No verdict: the runs have no score in common."
-        return _sentence(found)
+        return difference_sentence(found)
 
     def regressed(self) -> list[Pair]:
         """Cases on which the candidate is worse."""
@@ -193,38 +124,6 @@ class Comparison:
 def _reason(result: Result, metric: str) -> str:
     score = result.scores.get(metric)
     return score.reason if score is not None else ""
-
-
-def points(value: float, *, share: bool, unit: str = "", signed: bool = True, named: bool = False) -> str:
-    """A difference as people say it: in points where the metric is a share, with that word where they are ``named``."""
-    sign = "+" if signed and value > 0 else ""
-    if share:
-        return f"{sign}{value * 100:.3g}" + (f" point{'s' if f'{value * 100:.3g}' != '1' else ''}" if named else "")
-    return f"{sign}{value:.3g}" + (f" {unit}" if unit else "")
-
-
-def _sentence(d: Difference) -> str:
-    size = points(abs(d.interval.value), share=d.share, unit=d.unit, signed=False, named=True)
-    crossing = d.interval.low * d.interval.high <= 0
-    ends = sorted((d.interval.low, d.interval.high), key=None if crossing else abs)
-    low, high = (
-        points(e if crossing else abs(e), share=d.share, unit="" if d.share else d.unit, signed=crossing) for e in ends
-    )
-    sure = f"(95 % {low} to {high}{' points' * d.share}, {d.n:,} paired cases)"
-    if not math.isfinite(d.interval.low):
-        sure = f"({d.n:,} paired cases, too similar for an interval)"
-    if d.interval.too_few:
-        text = f"{too_few_to_say(d.interval.needed).capitalize()}; {d.name} differs by {size} {sure}."
-    elif d.verdict in {"better", "worse"}:
-        text = f"The candidate is {d.verdict} on {d.name} by {size} {sure}."
-    elif d.verdict == "differs":
-        text = f"The candidate differs on {d.name} by {size} {sure}."
-    else:
-        seen = points(d.smallest, share=d.share, unit=d.unit, signed=False, named=True)
-        text = f"No difference on {d.name} was found {sure}; less than {seen} may be missed with this number of cases."
-    if d.losses:
-        text += f" {counted(d.losses, 'case')} got worse."
-    return text
 
 
 def compare(

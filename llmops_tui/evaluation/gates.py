@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from llmops_tui.counts import counted
-from llmops_tui.evaluation.comparison import Comparison, Difference, points
+from llmops_tui.evaluation.comparison import Comparison
+from llmops_tui.evaluation.difference import Difference, interval_words, points
 from llmops_tui.evaluation.records import Figure, RunSummary
 from llmops_tui.evaluation.rules import Rule
 from llmops_tui.evaluation.statistics.words import too_few_to_say
@@ -85,14 +86,12 @@ def _compared(rule: Rule, found: Difference) -> Ruling:
 
 
 def _told(d: Difference) -> str:
-    unit = " points" if d.share else ""
-    change, low, high = (
-        points(v, share=d.share, unit=d.unit) for v in (d.interval.value, d.interval.low, d.interval.high)
-    )
+    change = points(d.interval.value, share=d.share, unit=d.unit, named=True)
     if not math.isfinite(d.interval.low):
         same = f"{d.n:,} cases too similar for an interval"
-        return f"{d.name} {d.baseline:.4g} to {d.candidate:.4g}: {change}{unit}, {same}"
-    return f"{d.name} {d.baseline:.4g} to {d.candidate:.4g}: {change}{unit}, 95 % {low} to {high}, n {d.n:,}"
+        return f"{d.name} {d.baseline:.4g} to {d.candidate:.4g}: {change}, {same}"
+    sure = interval_words(d.interval, share=d.share, unit=d.unit)
+    return f"{d.name} {d.baseline:.4g} to {d.candidate:.4g}: {change}, {sure}, n {d.n:,}"
 
 
 def _absolute(rule: Rule, summary: RunSummary) -> Ruling:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from llmops_tui.counts import counted
-from llmops_tui.evaluation.comparison import points
+from llmops_tui.evaluation.difference import interval_words, points
 from llmops_tui.evaluation.statistics.clusters import numbered
 from llmops_tui.evaluation.statistics.intervals import mean_interval
 from llmops_tui.improvement.budget import Spent
@@ -203,7 +203,7 @@ def sealed_sentence(judged: Judged, ref: str, seed: str, metric: str, *, share: 
     rows = counted(pairs.n, "sealed row")
     if not math.isfinite(i.low) or i.too_few:
         return f"Too few to say: {metric} of {ref} differs by {told(i.value)}{unit} on {rows}."
-    sure = f"({100 * i.level:.3g} % interval {told(i.low)} to {told(i.high)}, {rows})"
+    sure = f"({interval_words(i, share=share)}, {rows})"
     if judged.better or judged.worse:
         way = "better" if judged.better else "worse"
         text = f"{ref} is {way} than {seed} on {metric} by {told(abs(i.value), signed=False)}{unit} {sure}."

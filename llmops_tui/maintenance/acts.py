@@ -91,9 +91,39 @@ class Act:
         return f"{self._whole_title} ({self._became})" if self._became else self._whole_title
 
     @property
-    def quoted(self) -> str:
-        """The same behind “undone”: the act in quotes, which no longer holds, and what became of what it made."""
-        return f"“{self._whole_title}”" + (f"; it is {self._became}" if self._became else "")
+    def holds(self) -> str:
+        """What is so after the last step, taken back or done again, as a short sentence without its full stop."""
+        number = self.before if self.undone else self.after
+        more, are = (f" and {self.beside} more", "are") if self.beside else ("", "is")
+        if self.kind in RENAMED:
+            return f"the {self.kind} is called {self.called} again"
+        if self.kind in {"label", "tag", SUITE} and number:
+            held = f"{self.name} is {self.subject}@{number}"
+            return f"suite {self.subject} is as in @{number} again" if self.kind == SUITE else f"{held} again"
+        if self.kind in {"label", "tag"}:
+            return f"{self.name} is no version of {self.subject}"
+        if self.kind == "rows" and self.before is not None:
+            return f"{self.subject}{more} {'have' if more else 'has'} the rows of {'before' if more else f'@{number}'} again"
+        if self.kind in {"rows", "archive"}:
+            thing = self.subject if self.kind == "rows" else f"{self.name} {self.subject}"
+            put_away = (number is None) is (self.kind == "rows")
+            return f"{thing}{more} {are} {'archived, not deleted' if put_away else 'in the lists again'}"
+        was_there = self.before is not None and self.after is not None
+        step = "as before" if self.undone else "changed again"
+        return f"{self._thing}{more} {are} {step if was_there else 'there again' if number else 'gone'}"
+
+    @property
+    def _thing(self) -> str:
+        """What it is about, with its kind."""
+        if self.kind == "copy":
+            return f"the copy {self.subject}"
+        if self.kind == "deleted":
+            return f"{self.name} {self.subject}"
+        if self.kind == VIEW:
+            return f"view {self.name} of {self.subject}"
+        if self.kind == KEYS:
+            return f"the key of {self.subject}"
+        return f"{'model' if self.kind == REGISTERED else self.kind} {self.subject}"
 
     @property
     def _whole_title(self) -> str:

@@ -48,15 +48,14 @@ async def label_version(shell: Shell, version: ChainVersion) -> bool:
 
 async def diff_with_parent(shell: Shell, version: ChainVersion) -> tuple[str, str] | None:
     """The differences of a version from the one it was made of, with a title; none where there is none."""
-    from llmops_tui.text_diff import diff_words
+    from llmops_tui.text_diff import diff_words, marked_text
 
     store = ChainStore(shell.services.catalog)
     if version.parent is None:
         raise InputRefusedError("no_parent", f"{version.ref} was made of no other version", "Choose a later one.")
     before = await asyncio.to_thread(store.get, f"{version.name}@{version.parent}")
-    marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
     changes = await asyncio.to_thread(diff_words, before.text, version.text)
-    return f"{before.ref} → {version.ref}", "".join(marks[one.change].format(one.text) for one in changes)
+    return f"{before.ref} → {version.ref}", marked_text(changes)
 
 
 async def write_chain(shell: Shell, name: str, text: str) -> None:

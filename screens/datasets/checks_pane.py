@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
+from textual.widgets import Static
 
 from llmops_tui.counts import counted
 from screens.datasets import rendering
@@ -41,6 +43,7 @@ class ChecksPane(Pane):
         self._version: DatasetVersion | None = None
         # The id of the version that is being checked.
         self._checked = ""
+        self._began = 0.0
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -52,6 +55,7 @@ class ChecksPane(Pane):
             mark=lambda problem: rendering.check_mark(problem, self._of),
             selects=False,
         )
+        yield Static("", id="check-told", markup=False)
 
     @property
     def table(self) -> Table[Problem]:
@@ -85,11 +89,14 @@ class ChecksPane(Pane):
     @asynccontextmanager
     async def checking(self, version: DatasetVersion) -> AsyncIterator[None]:
         """Say while it lasts that the version is checked, where it is the one that is open."""
-        self._checked = version.id
+        self._checked, self._began = version.id, time.monotonic()
         self._draw()
+        # On a busy machine it takes long, and is seen to be at work.
+        clock = self.set_interval(1.0, self._draw)
         try:
             yield
         finally:
+            clock.stop()
             self._checked = ""
             if self._version is not None and self._version.id == version.id:
                 self._draw()
@@ -99,7 +106,10 @@ class ChecksPane(Pane):
         report, note = self.report, ""
         at_work = self._version is not None and self._version.id == self._checked
         problems = report["problems"] if report is not None else []
-        nothing = rendering.CHECKING if at_work else rendering.NO_CHECKS
+        nothing = rendering.NO_CHECKS
+        if at_work and self._version is not None:
+            rows = counted(self._version.rows, "row")
+            nothing = rendering.CHECKING.format(rows=rows, seconds=time.monotonic() - self._began)
         self.table.empty = nothing if report is None else "No problems were found."
         self.table.set_columns(rendering.check_columns(self._of))
         self.table.fill(problems)
@@ -107,11 +117,23 @@ class ChecksPane(Pane):
             found = counted(sum(bool(p["rows"]) for p in problems), "problem")
             note = f"{found}, {counted(len(report['clean']), 'check')} found nothing"
         self.set_note(note)
+        self._tell()
 
     @property
     def _problem(self) -> Problem | None:
         """The problem under the cursor."""
         return self.table.current
+
+    @on(Table.Moved)
+    def _moved(self, event: Table.Moved) -> None:
+        event.stop()
+        self._tell()
+
+    def _tell(self) -> None:
+        """All that is known of the problem under the cursor: the list may have no room for it."""
+        told = self.query_one("#check-told", Static)
+        told.update(rendering.problem_told(self._problem) if self._problem is not None else "")
+        told.display = self._problem is not None
 
     @on(Table.Chosen)
     def _chosen(self, event: Table.Chosen) -> None:
@@ -119,6 +141,8 @@ class ChecksPane(Pane):
         problem = self._problem
         if problem is not None and problem["rows"]:
             self.post_message(self.Chosen(problem))
+        elif problem is not None:
+            self.shell.say(rendering.problem_told(problem), seconds=10)
 
     def action_fix(self) -> None:
         """Fix what the check under the cursor found."""
@@ -134,10 +158,10 @@ class ChecksPane(Pane):
         """Show the rows it is about, say what will be done with how many, and do it where that is wanted."""
         self.post_message(self.Chosen(problem))
         share = f"{counted(problem['rows'], 'row')} of {version.rows:,}"
+        shown = "each shown behind this below what it repeats" if problem["groups"] else "which are shown behind this"
         dialog = ConfirmDialog(
             f"{problem['title']}: {problem['fix']}?",
-            f"It concerns {share}, which are shown behind this. {version.ref} stays as it is; a new version is made, and "
-            "z undoes it.",
+            f"It concerns {share}, {shown}. {version.ref} stays as it is; a new version is made, and z undoes it.",
         )
         if await self.shell.ask(dialog):
             self.post_message(OperationWanted(Operation(version, "fix", {"check": problem["kind"]})))

@@ -127,14 +127,14 @@ class ImportScreen(Modal[ImportChoice | None]):
         shown = (
             ("enter", "import"),
             ("f", "format"),
-            ("m", "mapping"),
+            ("m", "map"),
             ("n", "name"),
-            ("r", "as imported" if self._raw else "raw lines"),
-            (":", "go to line or %"),
+            ("r", "rows" if self._raw else "raw"),
+            (":", "go to"),
             ("esc", "cancel"),
         )
         for key, what in shown:
-            keys += [(key, "$accent"), f" {what}   "]
+            keys += [(key, "$accent"), f" {what}  "]
         self.query_one("#import-keys", Static).update(Content.assemble(*keys))
 
     def _row_content(self, kind: str) -> Content:

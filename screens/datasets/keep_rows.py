@@ -1,4 +1,4 @@
-"""Save the rows that are shown: as a version, or their filter and sorting as a view."""
+"""Save the rows that are shown: as a version, or their filter and sorting as a view, which can be chosen again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
 if TYPE_CHECKING:
-    from llmops_tui.datasets.window import RowWindow
+    from llmops_tui.datasets.window import RowWindow, View
 
 # Of more rows the numbers are not listed in a recipe, which has them as a set of bits then.
 _LISTED = 100_000
@@ -40,3 +40,16 @@ async def keep_rows(shell: Shell, window: RowWindow) -> Operation | None:
     from llmops_tui.datasets.row_sets import encode_rows
 
     return Operation(version, "filter", {"rows": await asyncio.to_thread(encode_rows, numbers, version.rows)})
+
+
+async def choose_view(shell: Shell, dataset: str) -> View | None:
+    """One of the saved views of a dataset."""
+    from llmops_tui.datasets.window import View
+
+    views = await asyncio.to_thread(shell.services.datasets.views, dataset)
+    choices = [
+        Choice(name, name, view["filter"] + (f"  by {view['sort']}" if view["sort"] else ""))
+        for name, view in views.items()
+    ]
+    name = await shell.ask(ChoiceDialog("Views", choices, "No saved views. ctrl+s saves the filter as one."))
+    return View(**views[name]) if name is not None else None

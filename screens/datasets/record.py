@@ -8,9 +8,11 @@ from typing import Any, Literal
 from textual.content import Content
 
 from llmops_tui.counts import counted
-from llmops_tui.datasets.records import Row, as_messages, content_text
+from llmops_tui.datasets.records import Row, as_messages, content_text, whole_text
 from llmops_tui.datasets.tokens import TokenView
 from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.text_diff import diff_words
+from screens.widgets.diff_text import diff_parts
 
 Shape = Literal["conversation", "tokens", "json", "template"]
 SHAPES: tuple[Shape, ...] = ("conversation", "tokens", "template", "json")
@@ -57,6 +59,15 @@ def _conversation(kind: str, row: Row) -> list[Part]:
             long = len(shown) > 60 or "\n" in shown
             parts += [(f"{safe_line(name)}", "$muted"), "\n" if long else "  ", safe_text(shown[:_SHOWN]), "\n"]
     return parts
+
+
+def differing(kind: str, number: int, original: Row, row: Row) -> list[Part]:
+    """What differs in a row from one that it repeats, which has that number."""
+    before, after = whole_text(kind, original), whole_text(kind, row)
+    if before == after:
+        return [(f"row {number:,} says the same\n\n", "$warning")]
+    told = diff_parts(diff_words(before[:_SHOWN], after[:_SHOWN]))
+    return [(f"differs from row {number:,} in\n", "$warning"), *told, "\n\n"]
 
 
 def _turns(turns: list[dict[str, Any]]) -> list[Part]:

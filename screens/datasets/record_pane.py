@@ -7,13 +7,14 @@ import json
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens.actions import screen_place
 from screens.datasets import rendering
 from screens.datasets.operation import Operation, OperationWanted
-from screens.datasets.record import SHAPES, Shape, record_content, token_summary
+from screens.datasets.record import SHAPES, Shape, differing, record_content, token_summary
 from screens.shell import external_editor
 from screens.shell.pane import Pane
 from screens.widgets.dialogs import Choice, ChoiceDialog
@@ -41,6 +42,7 @@ class RecordPane(Pane):
         self.model_name = ""
         self._version: DatasetVersion | None = None
         self._wanted: int | None = None
+        self._original: int | None = None
         self._shape: Shape = "conversation"
         self._text: ModelText | None = None
         self._tokens: dict[int, TokenView] = {}
@@ -62,10 +64,10 @@ class RecordPane(Pane):
         if version is None:
             self.query_one("#record-text", Static).update("")
 
-    def inspect(self, version: DatasetVersion, number: int | None) -> None:
-        """Show a row of the version; nothing where another is open meanwhile."""
+    def inspect(self, version: DatasetVersion, number: int | None, original: int | None = None) -> None:
+        """Show a row of the version, with what differs from an ``original``; nothing where another is open meanwhile."""
         if self._version is version:
-            self._wanted = number
+            self._wanted, self._original = number, original
             self.act("record", self._read)
 
     async def find_model(self) -> None:
@@ -99,7 +101,13 @@ class RecordPane(Pane):
                 return
             if view is not None:
                 self._tokens[number] = view
-        self.query_one("#record-text", Static).update(record_content(version.kind, row, shape, view, problem))
+        content = record_content(version.kind, row, shape, view, problem)
+        if (original := self._original) is not None and shape == "conversation":
+            found = await asyncio.to_thread(version.rows_at, [original])
+            if self._version is not version or self._wanted != number or not found:
+                return
+            content = Content.assemble(*differing(version.kind, original, found[0], row), content)
+        self.query_one("#record-text", Static).update(content)
         self.set_title("Record", f"{number:,} · " + " · ".join(f"[{s}]" if s == shape else s for s in SHAPES))
         told = token_summary(view, problem) if view is not None or shape == "tokens" else ""
         self.set_note(f"{told} · {self.model_name}" if told else "")

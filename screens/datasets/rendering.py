@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from textual.content import Content
 
 from llmops_tui.datasets.profile_record import ColumnStatistics
 from llmops_tui.datasets.reports import Problem
 from llmops_tui.datasets.version import DatasetVersion
-from llmops_tui.safe_text import safe_line
+from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets import units
 from screens.widgets.columns import Column, Part, fit
 
@@ -25,8 +26,10 @@ HELP_RECORD = "w switches between conversation, tokens, rendered template and JS
 HELP_CHECKS = "Problems in the data. Enter shows the rows; f fixes them all in a new version, z undoes that."
 NO_DATASETS = "No datasets yet.\ni imports files: JSONL, CSV, Parquet, SQLite, texts and more."
 NO_ROWS = "No rows.\nesc clears the filter."
-CHECKING = "Checking …"
+CHECKING = "Checking {rows} … {seconds:.0f} s"
 NO_CHECKS = "Not checked yet. F5 checks all rows: duplicates, broken turns, personal data and more."
+# Values of a column that are listed.
+_TOP = 8
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:-=+*#@"
 
@@ -122,9 +125,14 @@ def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
             f"median {facts['p50']:,.4g}, p95 {facts['p95']:,.4g}",
         ]
     parts: list[str | tuple[str, str]] = [(f"  {line}\n", "$muted") for line in lines]
-    for value, count in column.get("top", [])[:8]:
-        parts += [f"  {safe_line(str(value), 20):20.20}", (f" {count:,}\n", "$muted")]
+    for value, count in _telling(column.get("top", [])[:_TOP]):
+        parts += [f"  {fit(safe_line(str(value), 200), 20, middle=True)}", (f" {count:,}\n", "$muted")]
     return parts
+
+
+def _telling(top: list[list[Any]]) -> list[list[Any]]:
+    """The values that are the most frequent; none where as many are as frequent as fit here."""
+    return [] if len(top) == _TOP and top[0][1] == top[-1][1] else top
 
 
 def check_columns(of: int) -> list[Column[Problem]]:
@@ -146,6 +154,14 @@ def _help(problem: Problem) -> Part:
     """What is done about a problem, or why nothing was found: one of the two is empty."""
     told = (problem["fix"] or "nothing; enter shows them") if problem["rows"] else problem["note"]
     return safe_line(told, 160), "muted"
+
+
+def problem_told(problem: Problem) -> str:
+    """A problem in whole: why it is one, and what is done about it; or why nothing was found."""
+    if not problem["rows"]:
+        return safe_text(f"{problem['title']}: {problem['note']}")
+    done = f"f: {problem['fix']}." if problem["fix"] else "No automatic fix; enter shows the rows."
+    return safe_text(f"{problem['why']} {done}")
 
 
 def check_mark(problem: Problem, of: int) -> Part:

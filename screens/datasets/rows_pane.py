@@ -18,13 +18,13 @@ from llmops_tui.datasets.records import ROW
 from llmops_tui.safe_text import safe_line
 from screens.datasets import rendering
 from screens.datasets.by_meaning import choose_by_meaning, rows_by_meaning
-from screens.datasets.keep_rows import keep_rows
+from screens.datasets.found_rows import FoundRows
+from screens.datasets.keep_rows import choose_view, keep_rows
 from screens.datasets.operation import Operation, OperationWanted
 from screens.datasets.sql_suggester import FUNCTIONS, ColumnSuggester
 from screens.datasets.table import RowTable
 from screens.shell.job_progress import follow_job
 from screens.shell.pane import Pane
-from screens.widgets.dialogs import Choice, ChoiceDialog
 from screens.widgets.fields import Field
 
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ class RowsPane(Pane):
     """The table, and the field of its filter."""
 
     class CursorMoved(Message):
-        """Another row or column is under the cursor, or they were read again; ``row`` is its number."""
+        """Another row or column is under the cursor, or they were read again: its number, and that of a row it repeats."""
 
-        def __init__(self, version: DatasetVersion, row: int | None, column: str) -> None:
+        def __init__(self, version: DatasetVersion, row: int | None, column: str, original: int | None = None) -> None:
             super().__init__()
             self.version = version
             self.row = row
             self.column = column
+            self.original = original
 
     class Chosen(Message):
         """Enter was pressed on a row."""
@@ -57,6 +58,7 @@ class RowsPane(Pane):
         super().__init__(title="Rows", jump_key="r", id="datasets-rows", help_text=rendering.HELP_ROWS)
         self.window: RowWindow | None = None
         self._settle: Timer | None = None
+        self._found: FoundRows | None = None
 
     def compose(self) -> ComposeResult:
         """The filter, which is hidden until it is wanted, and the table."""
@@ -86,9 +88,11 @@ class RowsPane(Pane):
         from llmops_tui.datasets.window import RowWindow
 
         window = await asyncio.to_thread(RowWindow, version) if version is not None else None
-        former, self.window = self.window, window
+        former, self.window, self._found = self.window, window, None
+        self.remove_class("-filtering")
         table = self._table
         table.flagged.clear()
+        table.repeats = {}
         table.placeholder = rendering.NO_ROWS if version is not None else rendering.NO_DATASETS
         table.show(window)
         self._show_title()
@@ -108,8 +112,9 @@ class RowsPane(Pane):
             "Rows",
             f"{version.ref} · {counted(version.rows, 'row')}{rejected} · {version.kind} · sha {version.sha256[:8]}…",
         )
-        filtered = window.count != version.rows
-        self.set_note(f"{safe_line(window.view.filter, 60)}  {window.count:,} shown" if filtered else "")
+        filtered, told = window.count != version.rows, safe_line(window.view.filter, 60)
+        told = self._found.title if self._found is not None else told
+        self.set_note(f"{told} · {window.count:,} shown" if filtered else "")
 
     # ── the cursor ──
 
@@ -122,7 +127,8 @@ class RowsPane(Pane):
 
     def _cursor_moved(self) -> None:
         if self.window is not None:
-            self.post_message(self.CursorMoved(self.window.version, self._table.row, self._table.column_name))
+            table = self._table
+            self.post_message(self.CursorMoved(self.window.version, table.row, table.column_name, table.original))
 
     @on(RowTable.Chosen)
     def _chosen(self, event: RowTable.Chosen) -> None:
@@ -212,6 +218,8 @@ class RowsPane(Pane):
         place = await asyncio.to_thread(window.index_of, row) if stays and row is not None else None
         if self.window is window:
             self._table.show(window, place or 0)
+            self._found = self._found if self._found is not None and self._found.filter == view.filter else None
+            self._table.repeats = self._found.repeats if self._found is not None else {}
             self._show_title()
             self._cursor_moved()
 
@@ -220,15 +228,12 @@ class RowsPane(Pane):
         self.act("filter", self._show_problem, problem)
 
     async def _show_problem(self, problem: Problem) -> None:
-        groups = [n for group in problem["groups"] for n in group]
-        numbers = list(dict.fromkeys(groups or problem["row_numbers"]))
-        listed = ", ".join(map(str, numbers))
-        await self._use_filter(f"= {ROW} IN ({listed})")
-        if problem["rows"] > len(numbers):
-            self.shell.say(f"The first {len(numbers):,} of {problem['rows']:,} rows are shown.")
-        for first in problem["examples"][:1]:
-            why = f"{problem['title']}: {problem['why']} Row {first['row']:,}: {first['reason']}."
-            self.shell.say(why, seconds=10)
+        self._found = found = FoundRows(problem)
+        # Which rows they are says the title; the field is for what somebody types.
+        await self._use_filter(found.filter)
+        self.remove_class("-filtering")
+        for told, seconds in found.told():
+            self.shell.say(told, seconds=seconds)
         self._table.focus()
 
     def action_meaning(self) -> None:
@@ -272,16 +277,9 @@ class RowsPane(Pane):
             self.ask_by("views", self._choose_view, self.window.version.dataset)
 
     async def _choose_view(self, dataset: str) -> None:
-        from llmops_tui.datasets.window import View
-
-        views = await asyncio.to_thread(self.services.datasets.views, dataset)
-        choices = [
-            Choice(name, name, view["filter"] + (f"  by {view['sort']}" if view["sort"] else ""))
-            for name, view in views.items()
-        ]
-        name = await self.shell.ask(ChoiceDialog("Views", choices, "No saved views. ctrl+s saves the filter as one."))
-        if name is not None:
-            self.act("filter", self._use_view, View(**views[name]))
+        view = await choose_view(self.shell, dataset)
+        if view is not None:
+            self.act("filter", self._use_view, view)
             self.add_class("-filtering")
 
     def action_save(self) -> None:

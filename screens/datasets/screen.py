@@ -166,7 +166,7 @@ class DatasetsScreen(BaseScreen):
     @on(RowsPane.CursorMoved)
     def _cursor_moved(self, event: RowsPane.CursorMoved) -> None:
         self._columns.inspect(event.column)
-        self._record.inspect(event.version, event.row)
+        self._record.inspect(event.version, event.row, event.original)
 
     @on(RowsPane.Chosen)
     def _row_chosen(self) -> None:

@@ -63,6 +63,8 @@ class RowTable(CursorScroll):
         self.window: RowWindow | None = None
         self.column = 0
         self.flagged: set[int] = set()
+        # Rows that repeat another one, which stands above them.
+        self.repeats: dict[int, int] = {}
         self.placeholder = ""
         self._widths: list[int] = []
         self._styles: dict[str, Style] = {}
@@ -111,6 +113,11 @@ class RowTable(CursorScroll):
         if self.window is None or not 0 <= self.cursor < self.window.count:
             return None
         return self.window.row_at(self.cursor)
+
+    @property
+    def original(self) -> int | None:
+        """The number of the row that the row under the cursor repeats; none where it repeats none that is known."""
+        return self.repeats.get(self.row) if self.row is not None else None
 
     @property
     def column_name(self) -> str:
@@ -188,7 +195,7 @@ class RowTable(CursorScroll):
         base = self._style("row")
         if index == self.cursor:
             base = self._style("cursor" if self.has_focus else "blurred")
-        flag = "⚑" if line.row in self.flagged else " "
+        flag = "⚑" if line.row in self.flagged else "↳" if line.row in self.repeats else " "
         segments = [
             Segment(
                 f"{line.row:>{self._number_width - 2},}", base + Style(bold=False, color=self._style("number").color)

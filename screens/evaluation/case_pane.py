@@ -21,6 +21,7 @@ class CasePane(Pane):
 
     def __init__(self) -> None:
         super().__init__(title="Case", jump_key="a", id="evaluation-case", help_text=rendering.HELP_CASE)
+        self._shown: tuple[Result | None, Result | None] = (None, None)
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -29,7 +30,18 @@ class CasePane(Pane):
 
     def show(self, result: Result | None, before: Result | None) -> None:
         """Show an answer, and the baseline's where there is one; without a case what will stand here."""
-        none = Content.styled(rendering.NO_CASE, "$muted")
-        content = case_rendering.case_content(result, before) if result is not None else none
-        self.query_one("#case-text", Static).update(content)
+        self._shown = (result, before)
+        self.set_title("Case", case_rendering.place_of(result) if result is not None else "")
+        self._draw()
         self.query_one("#case-scroll", TextScroll).scroll_home(animate=False)
+
+    def on_resize(self) -> None:
+        """Other lines fit now."""
+        self._draw()
+
+    def _draw(self) -> None:
+        result, before = self._shown
+        width = self.query_one("#case-scroll").scrollable_content_region.width or self.app.size.width
+        none = Content.styled(rendering.NO_CASE, "$muted")
+        content = case_rendering.case_content(result, before, width) if result is not None else none
+        self.query_one("#case-text", Static).update(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from llmops_tui.counts import counted
@@ -14,16 +15,24 @@ from llmops_tui.evaluation.kept_summary import answered_at
 from llmops_tui.evaluation.metrics.model_graded import conversation_of, message_text
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.safe_text import safe_line, safe_text
-from llmops_tui.text_diff import diff_words
+from llmops_tui.text_diff import apart, diff_words
 from screens.evaluation.rendering import COSTS, number
 from screens.widgets import units
 from screens.widgets.columns import Column, Part
 from screens.widgets.diff_text import diff_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmops_tui.evaluation.comparison import Pair
+    from llmops_tui.evaluation.metrics.base import Case, Score
+    from llmops_tui.inference.wire import ChatMessage
 
 _SHOWN = 300
+# Characters of a text of a case.
+_LONG = 4000
+# Of an error's.
+_ERROR = 400
 # Cells that a text needs to say anything; where that is too much for all of them, the last are left out.
 _READABLE = 24
 # Cells of what a text of a case is called, the longest of which is `candidate`.
@@ -47,8 +56,9 @@ def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
             "case", lambda row: f"{_candidate(row).case.index:,}", lambda row: _candidate(row).case.index, right=True
         ),
         Column("change", change, _change),
+        _question(),
         _expected(),
-        Column("candidate", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=_READABLE),
+        Column("candidate", _after, share=3, least=_READABLE),
         Column("baseline", _before, share=3, least=_READABLE, rank=3),
         _why(metric),
         *_slices(),
@@ -73,8 +83,9 @@ def result_columns(metric: str) -> list[Column[Pair | Result]]:
     return [
         Column("case", place, lambda row: _candidate(row).case.index, right=True),
         Column(metric or "score", shown, value, right=True, most=16),
+        _question(),
         _expected(),
-        Column("answer", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=_READABLE),
+        Column("answer", _after, share=3, least=_READABLE),
         _why(metric),
         Column("took", lambda row: units.whole(_candidate(row).answer.total_ms), lambda row: _candidate(row).answer.total_ms,
             unit="ms", right=True, falling=True, spare=True, rank=5),
@@ -102,6 +113,25 @@ def _expected() -> Column[Pair | Result]:
     return Column("expected", shown, share=3, least=_READABLE, spare=True, rank=2)
 
 
+def _question() -> Column[Pair | Result]:
+    """The last message of a user, by which a case is known; instructions are the same in all."""
+
+    def shown(row: Pair | Result) -> Part:
+        result = _candidate(row)
+        asked = [m for m in conversation_of(result.case, result.answer) if m.get("role") == "user"]
+        text = message_text(asked[-1]) if asked else ", ".join(str(value) for value in result.case.variables.values())
+        return safe_line(text, _SHOWN) or "–", "plain"
+
+    return Column("question", shown, share=3, least=_READABLE, spare=True, rank=1)
+
+
+def _after(row: Pair | Result) -> Part:
+    """What the candidate answered; where it is what was expected, that is quicker to read."""
+    result = _candidate(row)
+    right = result.case.expected is not None and said(result).strip() == result.case.expected_text.strip() != ""
+    return ("as expected", "muted") if right else (safe_line(said(result), _SHOWN), "plain")
+
+
 def _before(row: Pair | Result) -> Part:
     """What the baseline answered; where it is the same, that is quicker to read than the text once more."""
     before = said(_baseline(row))
@@ -111,13 +141,16 @@ def _before(row: Pair | Result) -> Part:
 def _why(metric: str) -> Column[Pair | Result]:
     def shown(row: Pair | Result) -> Part:
         score = _candidate(row).scores.get(metric)
-        reason = score.reason if score is not None else ""
-        answer = said(_candidate(row))
-        # "ANSWER is not EXPECTED", each shortened, says what stands beside it.
-        repeats = answer and reason.startswith(answer[:_READABLE])
-        return ("" if repeats else safe_line(reason, _SHOWN)), "muted"
+        return (_reason(_candidate(row), score, _SHOWN) if score is not None else ""), "muted"
 
     return Column("why", shown, share=2, least=_READABLE - 6, spare=True, rank=4)
+
+
+def _reason(result: Result, score: Score, most: int) -> str:
+    """Why a score is what it is; nothing where that only says again what stands beside it."""
+    answer = said(result)
+    # "ANSWER is not EXPECTED", each shortened.
+    return "" if answer and score.reason.startswith(answer[:_READABLE]) else safe_line(score.reason, most)
 
 
 def _slices() -> list[Column[Pair | Result]]:
@@ -137,41 +170,38 @@ def said(result: Result) -> str:
     return result.answer.text or result.answer.error
 
 
-def case_content(result: Result, before: Result | None) -> Content:
-    """A case with its answer, beside that of the baseline with what differs."""
+def place_of(result: Result) -> str:
+    """Which case it is, for a title: its place, its row and its slices."""
+    case = result.case
+    parts = [safe_line(told_case(case)), f"row {case.row:,}" if case.row is not None else "", safe_line(case.variation)]
+    parts += [f"{safe_line(k)} {safe_line(v, 40)}" for k, v in case.slices.items()]
+    return " · ".join(part for part in parts if part)
+
+
+def case_content(result: Result, before: Result | None, width: int) -> Content:
+    """A case in lines of so many cells: what was expected and answered, beside the baseline; then what was asked."""
     case = result.case
     parts: list[Any] = []
-    where = (
-        f"case {safe_line(told_case(case))}"
-        + (f" · row {case.row:,}" if case.row is not None else "")
-        + (f" · {safe_line(case.variation)}" if case.variation else "")
-    )
-    told = "".join(f" · {safe_line(k)} {safe_line(v, 40)}" for k, v in case.slices.items())
-    parts += [(f"{where}{told}\n", "$muted")]
-    parts += _input_parts(result)
-    if case.context and case.context not in "".join(str(m.get("content")) for m in case.messages):
-        parts += [_label("context"), safe_text(case.context)[:4000], "\n"]
-    parts += [
-        part for line in passage_lines(result.answer) for part in (_label("retrieved"), f"{safe_line(line, 400)}\n")
-    ]
     if case.expected is not None:
-        parts += [_label("expected", "$success"), safe_text(case.expected_text)[:4000], "\n"]
+        parts += field("expected", case.expected_text, width, "$success")
     if before is not None:
-        parts += [_label("baseline"), safe_text(said(before))[:4000], "\n", _label("candidate")]
-        parts += [*diff_parts(diff_words(said(before)[:4000], said(result)[:4000])), "\n"]
-    else:
-        parts += [_label("answer"), safe_text(said(result))[:4000], "\n"]
+        parts += field("baseline", _answer(before), width)
+    parts += field("candidate" if before is not None else "answer", _answer(result, before), width)
     for call in result.answer.calls:
         arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
-        parts += [_label("called"), f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}\n"]
+        parts += field("called", f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}", width)
     if result.answer.state:
-        told = json.dumps(result.answer.state, ensure_ascii=False)
-        parts += [_label("state"), (f"{safe_line(told, 2000)}\n", "$muted")]
+        state = json.dumps(result.answer.state, ensure_ascii=False)
+        parts += field("state", Content.styled(safe_line(state, 2000), "$muted"), width)
     if result.answer.thinking:
-        parts += [_label("thinking"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
-    if result.answer.error:
-        parts += [(f"error: {safe_line(result.answer.error, 400)}\n", "$error")]
-    parts += _score_parts(result, before)
+        parts += field("thinking", Content.styled(safe_text(result.answer.thinking)[:_LONG], "$muted"), width)
+    if result.answer.error and result.answer.text:
+        parts += field("error", Content.styled(safe_line(result.answer.error, _ERROR), "$error"), width)
+    parts += _score_parts(result, before, width)
+    parts += input_parts(case, conversation_of(case, result.answer), width)
+    if case.context and case.context not in "".join(str(m.get("content")) for m in case.messages):
+        parts += field("context", case.context, width)
+    parts += [part for line in passage_lines(result.answer) for part in field("retrieved", safe_line(line, 400), width)]
     answer = result.answer
     ended = [
         f"from the cache {answered_at(answer.kept_at)}".rstrip()
@@ -189,26 +219,39 @@ def case_content(result: Result, before: Result | None) -> Content:
     return Content.assemble(*parts)
 
 
-def _input_parts(result: Result) -> list[Any]:
+def _answer(result: Result, before: Result | None = None) -> Content:
+    """An answer, with what differs from one ``before`` where they are alike; an error is no answer, and is compared with none."""
+    if result.answer.error and not result.answer.text:
+        return Content.styled(safe_line(result.answer.error, _ERROR), "$error")
+    if before is not None and before.answer.text:
+        changes = diff_words(said(before)[:_LONG], said(result)[:_LONG])
+        if not apart(changes):
+            return Content.assemble(*diff_parts(changes))
+    return Content(safe_text(said(result))[:_LONG])
+
+
+def input_parts(case: Case, messages: Sequence[ChatMessage], width: int) -> list[Any]:
     """What was asked: the messages, and the variables that are none of them."""
     parts: list[Any] = []
-    messages = conversation_of(result.case, result.answer)
     said_so = {message_text(message).strip() for message in messages}
-    for name, value in result.case.variables.items():
+    for name, value in case.variables.items():
         # A variable that is a whole message stands there.
         if str(value).strip() not in said_so:
-            parts += [_label(safe_line(name)), safe_text(str(value))[:4000], "\n"]
+            parts += field(safe_line(name), str(value), width)
     for message in messages:
-        parts += [_label(safe_line(str(message.get("role")))), safe_text(message_text(message))[:4000], "\n"]
+        parts += field(safe_line(str(message.get("role"))), message_text(message), width)
     return parts
 
 
-def _label(name: str, style: str = "$accent") -> tuple[str, str]:
-    """What a text is, in a column of its own before it."""
-    return f"{name:<{_LABEL}}  ", style
+def field(name: str, text: str | Content, width: int, style: str = "$accent") -> list[Any]:
+    """What a text is, in a column of its own, and the text beside it: none of its lines begins below the name."""
+    begin = max(_LABEL, cell_len(name)) + 2
+    shown = Content(safe_text(text)[:_LONG]) if isinstance(text, str) else text
+    lines = shown.wrap(max(_READABLE, width - begin))
+    return [(f"{name:<{begin}}", style), Content(f"\n{' ' * begin}").join(lines), "\n"]
 
 
-def _score_parts(result: Result, before: Result | None) -> list[Any]:
+def _score_parts(result: Result, before: Result | None, width: int) -> list[Any]:
     """What each metric says, and what a judge was sent for it."""
     parts: list[Any] = []
     for name, score in result.scores.items():
@@ -216,11 +259,10 @@ def _score_parts(result: Result, before: Result | None) -> list[Any]:
             continue
         old = before.scores.get(name) if before is not None else None
         step = f"{number(old.value)} → " if old is not None else ""
-        parts += [
-            (f"{safe_line(name)} ", "$muted"),
-            (f"{step}{number(score.value)}", "bold"),
-            (f"  {safe_line(score.reason, 400)}\n", "$muted"),
-        ]
+        value = Content.assemble(
+            (f"{step}{number(score.value)}", "bold"), (f"  {_reason(result, score, 400)}".rstrip(), "$muted")
+        )
+        parts += field(safe_line(name), value, width, "$muted")
         parts += [(f"  {safe_line(line, 400)}\n", "$muted") for line in sentence_lines(score)]
         for message in score.detail.get("sent") or ():
             parts += [

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
-from screens.evaluation.case_rendering import said
+from screens.evaluation.case_rendering import field, input_parts, said
 from screens.evaluation.rendering import number
 from screens.widgets.columns import Column, Part
 from screens.widgets.diff_text import diff_parts
@@ -60,19 +60,13 @@ def _slices(row: CaseAcross) -> str:
     return safe_line(", ".join(f"{name} {value}" for name, value in row.case.slices.items()), 120)
 
 
-def case(row: CaseAcross, runs: Sequence[EvalRun], metric: str) -> Content:
-    """One case: what was asked, what is expected, each run's answer with what differs from the first."""
+def case(row: CaseAcross, runs: Sequence[EvalRun], metric: str, width: int) -> Content:
+    """One case in so many cells: what was asked, what is expected, each run's answer with what differs from the first."""
     told = "".join(f" · {safe_line(name)} {safe_line(value, 40)}" for name, value in row.case.slices.items())
     parts: list[str | tuple[str, str] | Content] = [(f"case {row.case.index}{told}\n", "$muted")]
-    for name, value in row.case.variables.items():
-        parts += [(f"{safe_line(name)} ", "$accent"), f"{safe_text(str(value))[:4000]}\n"]
-    for message in row.case.messages:
-        parts += [
-            (f"{safe_line(str(message.get('role')))} ", "$accent"),
-            f"{safe_text(str(message.get('content')))[:4000]}\n",
-        ]
+    parts += input_parts(row.case, row.case.messages, width)
     if row.case.expected is not None:
-        parts += [("expected ", "$success"), f"{safe_text(row.case.expected_text)[:4000]}\n"]
+        parts += field("expected", row.case.expected_text, width, "$success")
     first: str | None = None
     for place, (run, result) in enumerate(zip(runs, row.results, strict=True), 1):
         score = result.scores.get(metric) if result is not None else None

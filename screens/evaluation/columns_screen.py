@@ -112,9 +112,15 @@ class ColumnsScreen(Modal["tuple[EvalRun, Result] | None"]):
 
     def _tell(self) -> None:
         row = self.table.current
-        text = columns_rendering.case(row, self._runs, self.metric) if row is not None else ""
+        scroll = self.query_one("#columns-scroll", TextScroll)
+        width = scroll.scrollable_content_region.width or self.app.size.width
+        text = columns_rendering.case(row, self._runs, self.metric, width) if row is not None else ""
         self.query_one("#columns-text", Static).update(text)
-        self.query_one("#columns-scroll", TextScroll).scroll_home(animate=False)
+        scroll.scroll_home(animate=False)
+
+    def on_resize(self) -> None:
+        """Other lines fit now."""
+        self._tell()
 
     # ── what can be done ──
 

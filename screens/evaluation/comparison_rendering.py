@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from textual.content import Content
 
-from llmops_tui.evaluation.comparison import points
+from llmops_tui.evaluation.difference import change_words, points
+from llmops_tui.evaluation.digits import SHARE, fixed, places
 from llmops_tui.safe_text import safe_line
-from screens.evaluation.digits import SHARE, fixed, interval, places
 from screens.evaluation.rendering import COSTS, overlap_told
 from screens.widgets import units
 from screens.widgets.columns import fit
@@ -17,7 +17,8 @@ from screens.widgets.columns import fit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmops_tui.evaluation.comparison import Comparison, Difference
+    from llmops_tui.evaluation.comparison import Comparison
+    from llmops_tui.evaluation.difference import Difference
 
 _LONGEST = 14
 _P = 6
@@ -109,15 +110,13 @@ def _gap(place: int) -> int:
 
 def _texts(d: Difference, up: str, down: str) -> list[str]:
     p = d.p_holm if d.p_holm is not None else d.p
-    scale = 100 if d.share else 1
-    change, low, high = (end * scale for end in (d.interval.value, d.interval.low, d.interval.high))
-    # A difference is known more closely than what it is between, and has digits of its own.
-    own, apart = SHARE if d.share else places(d.baseline, d.candidate), places(change, low, high)
+    own = SHARE if d.share else places(d.baseline, d.candidate)
+    change, ends = change_words(d.interval, share=d.share)
     return [
         fit(safe_line(d.name), min(_LONGEST, cell_len(safe_line(d.name)))),
         *(units.measured(fixed(value, own), "" if d.share else _unit(d)) for value in (d.baseline, d.candidate)),
-        fixed(change, apart, signed=True),
-        interval(low, high, apart, signed=True),
+        change,
+        ends,
         _unit(d),
         "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}",
         f"{up}{d.wins:,}",

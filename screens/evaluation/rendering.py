@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.digits import SHARE, fixed, interval, places
 from llmops_tui.evaluation.facts_told import facts_told
 from llmops_tui.evaluation.kept_summary import answered, cache_told, errors_told
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
-from screens.evaluation.digits import SHARE, fixed, interval, places
 from screens.evaluation.suite_rendering import case_count, source
 from screens.widgets import units
 from screens.widgets.chart import short_number
@@ -62,6 +63,13 @@ def _state(state: EvalState) -> Part:
     return f"{mark_of(state.state)} {safe_line(told, 40)}", tone_of(state.state)
 
 
+def _prompt(state: EvalState) -> str:
+    """The prompt, and how many cases were asked where that is not all."""
+    asked = state.run.asked
+    parts = [asked.prompt, f"limit {asked.limit:,}" if asked.limit else ""]
+    return safe_line(" · ".join(part for part in parts if part), 200)
+
+
 def _first(state: EvalState) -> tuple[str, float | None]:
     """The first metric with its mean."""
     metrics = state.run.summary["metrics"] if state.run.summary is not None else {}
@@ -72,7 +80,8 @@ def _first(state: EvalState) -> tuple[str, float | None]:
 RUN_COLUMNS: list[Column[EvalState]] = [
     Column("run", lambda state: safe_line(state.run.name, 200), share=2, least=8, names=True),
     Column("state", _state, rank=1, most=16),
-    Column("model · prompt", lambda state: (safe_line(state.run.column, 200), "muted"), share=3, least=26, rank=4, names=True),
+    Column("model", lambda state: (safe_line(state.run.asked.model, 200), "muted"), share=3, least=18, rank=4, names=True),
+    Column("prompt", lambda state: (_prompt(state), "muted"), share=1, least=10, rank=6, names=True, spare=True),
     Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=3, most=14),
     Column("mean", lambda state: score(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=2,
         least=5),
@@ -113,7 +122,7 @@ def ends(low: float | None, high: float | None) -> str:
 
 def bar(value: float, low: float, high: float, *, utf8: bool) -> str:
     """A share from 0 to 1 with its interval as a bar."""
-    full, thin, none = ("█", "─", " ") if utf8 else ("#", "-", " ")
+    full, thin, none = ("━", "─", " ") if utf8 else ("#", "-", " ")
     cells = []
     for i in range(_BAR):
         middle = (i + 0.5) / _BAR
@@ -135,6 +144,24 @@ def progress(state: EvalState, *, utf8: bool) -> Content:
     parts: list[Any] = [(bar(share, share, share, utf8=utf8), "$accent"), f" {share:.0%}\n", f"{safe_line(told[0])}\n"]
     parts += [(f"{safe_line(figure)}  so far, 95 %\n", "$muted") for figure in told[1:]]
     return Content.assemble(*parts)
+
+
+def failed(opened: Opened) -> Content | None:
+    """Why a run has no answer at all: the reason that most of its requests ended with; none where it has one."""
+    if opened.run.summary is None or not opened.results or not all(result.answer.error for result in opened.results):
+        return None
+    reasons = Counter(result.answer.error for result in opened.results)
+    ((reason, times), *others) = reasons.most_common()
+    more = f"\nand {counted(len(others), 'other reason')}, which the cases have" if others else ""
+    return Content.assemble(
+        (
+            f"No answer: {'the request' if reasons.total() == 1 else f'all {reasons.total():,} requests'} failed",
+            "bold $error",
+        ),
+        (f", {times:,} with this" if others else "", "$muted"),
+        (f"\n{safe_line(reason, 600)}", "$error"),
+        (more, "$muted"),
+    )
 
 
 def figures(opened: Opened, *, utf8: bool) -> Content:

@@ -21,6 +21,8 @@ from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmops_tui.evaluation.run import EvalRun, EvalState
 
 
@@ -67,6 +69,16 @@ class RunsPane(Pane):
     def state(self) -> EvalState | None:
         """The run under the cursor."""
         return self._list.current
+
+    @property
+    def marked(self) -> list[str]:
+        """The runs that are selected, the baseline first."""
+        return list(self._list.selected)
+
+    def mark(self, names: Sequence[str]) -> None:
+        """Select these runs, as far as they are there; the first is the baseline."""
+        here = {state.run.name for state in self.states}
+        self._list.select(name for name in names if name in here)
 
     @property
     def _baseline(self) -> str:

@@ -56,6 +56,8 @@ class EvaluationScreen(LiveScreen):
         self._case: int | None = None
         self._shelf = Shelf()
         self._drawn: tuple[object, ...] = ()
+        # The marked runs as they are remembered; before the lists were first read that is not known.
+        self._marked: list[str] | None = None
 
     def compose_body(self) -> ComposeResult:
         """The lists, the figures, the cases, the case."""
@@ -95,6 +97,8 @@ class EvaluationScreen(LiveScreen):
             self._suites.show(self.model.suites)
         else:
             self._runs.show(self.model.runs)
+        if self._marked is None:
+            await self._restore_marked()
         current = self._runs.state
         self._figures.know(self.opened, current, self.model)
         if current is not None and (
@@ -112,12 +116,26 @@ class EvaluationScreen(LiveScreen):
             self.query_one(CasesPane).show(None)
             self._figures.show_suite(self._suites.suite)
 
+    async def _restore_marked(self) -> None:
+        """The baseline of another day is the baseline again."""
+        kept = await asyncio.to_thread(lambda: self.services.memory.get("evaluation", "marked"))
+        names = [name for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
+        if not self._runs.marked:
+            self._runs.mark(names)
+        self._marked = self._runs.marked
+
+    def _keep_marked(self) -> None:
+        if self._marked is not None and self._marked != self._runs.marked:
+            self._marked = self._runs.marked
+            self.act("remember", self._remember, "evaluation", "marked", self._marked or None)
+
     @on(Changed)
     def _changed(self, event: Changed) -> None:
         self.act("load", self.refresh_all, event.select)
 
     @on(RunsPane.CursorMoved)
     def _run_looked(self) -> None:
+        self._keep_marked()
         self.act("open", self._open)
 
     @on(RunsPane.Chosen)

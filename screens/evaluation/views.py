@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.difference import change_words
 from llmops_tui.safe_text import safe_line
 from screens.evaluation.rendering import COSTS, bar, ends, number
 from screens.widgets.line_list import cell
@@ -27,12 +28,14 @@ def slices(found: Comparison | None) -> Content:
         return Content("No slices: define some in the suite, and choose a baseline with space.")
     parts: list[Any] = [(f"{found.metric} by slice; few cases say little\n", "$muted")]
     width = min(30, max(len(safe_line(f"{s.by} {s.value}")) for s in found.slices))
+    main = next((d for d in found.differences if d.name == found.metric), None)
+    share, unit = (main.share, "pt" if main.share else main.unit) if main is not None else (False, "")
     for s in found.slices:
         clear = not s.few and s.interval.low * s.interval.high > 0
         style = "$muted" if not clear else "$success" if s.interval.value > 0 else "$error"
         parts += [
             f"{cell(safe_line(f'{s.by} {s.value}'), width)}  {s.n:>6,}  {number(s.baseline):>7} → {number(s.candidate):<7} ",
-            (f"{s.interval.value:+.3g} {ends(s.interval.low, s.interval.high)}", style),
+            (" ".join((*change_words(s.interval, share=share), unit)).strip(), style),
             ("  few cases\n" if s.few else "\n", "$warning"),
         ]
     return Content.assemble(*parts)

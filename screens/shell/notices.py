@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from textual.notifications import Notification
 
 # Textual sets a timer for what is left. A timer of less than nothing spins forever, and the app with it.
 _SHORTEST = 0.05
 READ_SECONDS = 2.0
+# As many stand there at once, a line each where it is wide enough: they cover what one works on.
+_MOST = 3
+_WEIGHTS = {"information": 0, "warning": 1, "error": 2}
+# How news ends that the undo key takes back.
+_UNDOABLE = ("z undoes", "z takes it back")
 
 
 class Notice(Notification):
@@ -18,6 +24,8 @@ class Notice(Notification):
     """
 
     _ends: float | None = None
+    # What it is headed by, such as "Failed"; the message begins with it.
+    head: str = ""
 
     @property
     def time_left(self) -> float:
@@ -48,4 +56,20 @@ def was_read(notification: Notification) -> bool:
 
 def is_news(notification: Notification) -> bool:
     """Whether it tells of something that went well, in a line of its own: what is undone makes it false."""
-    return notification.severity == "information" and not notification.title
+    headed = notification.title or (notification.head if isinstance(notification, Notice) else "")
+    return notification.severity == "information" and not headed
+
+
+def displaced(there: Sequence[Notification], coming: Notification) -> list[Notification]:
+    """Which notifications go where another one comes, the oldest first in ``there``.
+
+    The undo key takes back what was done last, so older news that names it is no longer so; news that was read makes room;
+    and of more than there is room for, what weighs least and is the oldest.
+    """
+    gone = [one for one in there if is_news(one) and is_news(coming) and (_was_last(one, coming) or was_read(one))]
+    left = sorted((one for one in there if one not in gone), key=lambda one: _WEIGHTS[one.severity])
+    return gone + left[: max(0, len(left) - _MOST + 1)]
+
+
+def _was_last(one: Notification, coming: Notification) -> bool:
+    return all(any(said in notice.message for said in _UNDOABLE) for notice in (one, coming))

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import RenderableType
 from textual import events, on
-from textual.app import App
-from textual.notifications import Notification, Notify, SeverityLevel
 from textual.screen import Screen
 from textual.widget import AwaitMount
 from textual.worker import NoActiveWorker, Worker, WorkerState, get_current_worker
@@ -26,10 +24,11 @@ from screens.keymap import textual_keymap
 from screens.navigation import Destination, Navigation, kept_place
 from screens.services import Services
 from screens.shell.key_queue import KeyQueue, Typed
-from screens.shell.notices import Notice, was_read
+from screens.shell.notices import was_read
 from screens.shell.running_jobs import RunningJobs
 from screens.shell.status_line import Status, StatusLine
 from screens.shell.tab_line import TabLine
+from screens.shell.telling import TellingApp
 from screens.shell.workspace_status import workspace_status
 from screens.textual_caches import keep_parsed
 from screens.widgets.dialogs import ChoiceDialog
@@ -45,7 +44,7 @@ _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 
-class Shell(App[int]):
+class Shell(TellingApp):
     """Services, notices, failures, dialogs and the way to other places.
 
     Attributes:
@@ -144,44 +143,21 @@ class Shell(App[int]):
 
     # ── what is told ──
 
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = False,
-    ) -> None:
-        """As Textual's, but never markup unless asked for."""
-        seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
-        self.post_message(Notify(Notice(message, title, severity, seconds, markup)))
-
-    def say(self, text: str, *, title: str = "", severity: SeverityLevel = "information", seconds: float = 6.0) -> None:
-        """A notification; never markup."""
-        self.notify(safe_line(text), title=title, severity=severity, timeout=seconds)
-
     def switch_mode(self, mode: str) -> AwaitMount:
         """As Textual's, but that what was told of the screen one leaves, and was read, does not cover the next; failures stay."""
         if mode != self.current_mode:
             self.unsay(was_read)
         return super().switch_mode(mode)
 
-    def unsay(self, gone: Callable[[Notification], bool]) -> None:
-        """Take away the notifications of which this is true."""
-        for notice in list(self._notifications):
-            if gone(notice):
-                self._unnotify(notice, refresh=False)
-
     def report(self, error: LlmopsError) -> None:
         """Show a failure: what happened, and what to do next."""
         if error.code == "closing":
             return
         _log.warning("%s: %s", error.code, error.message)
-        told = safe_line(error.told)
+        told, title = safe_line(error.told), "Failed"
         # What fails again and again, such as a look once a second, is told once and covers nothing more.
-        if not any(one.message == told and not one.has_expired for one in self._notifications):
-            self.say(told, title="Failed", severity="error", seconds=12.0)
+        if not any(one.message == f"{title}: {told}" and not one.has_expired for one in self._notifications):
+            self.say(told, title=title, severity="error", seconds=12.0)
 
     @on(Worker.StateChanged)
     def worker_failed(self, event: Worker.StateChanged) -> None:

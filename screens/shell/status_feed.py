@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _SECONDS = 2.0
 _FIRST_SECONDS = 0.5
-_MOST_NOTICES = 3
 
 
 class StatusFeed:
@@ -84,10 +83,9 @@ class StatusFeed:
         """Tell of alerts that were raised, or are over, at one look; called by the recorder's thread."""
         for title in ("Alert", "Over"):
             group = [alert for alert in alerts if (alert.cleared_at is None) == (title == "Alert")]
-            told = [alert.text for alert in group]
-            if len(group) > _MOST_NOTICES:
-                # A wall of notices hides what one works on, and says no more than the monitor's list does.
-                told = [f"{group[0].text}, and {len(group) - 1:,} more: the monitor lists them."]
+            # A wall of notices hides what one works on, and says no more than the monitor's list does.
+            more = f", and {len(group) - 1:,} more: the monitor lists them." if len(group) > 1 else ""
+            told = [f"{alert.text}{more}" for alert in group[:1]]
             severity: SeverityLevel = "information"
             if title == "Alert":
                 severity = "error" if any(alert.rule.severity == "error" for alert in group) else "warning"

@@ -34,7 +34,7 @@ async def step(shell: Shell, *, undo: bool) -> Act | None:
     # What was told of the act, or of its undoing, says what is no longer so.
     shell.unsay(is_news)
     shell.say(
-        f"{'Undone' if undo else 'Done again'}{where}: {act.quoted}. {'Z does it again' if undo else 'z undoes it'}."
+        f"{'Undone' if undo else 'Done again'}{where}: {act.holds}. {'Z does it again' if undo else 'z undoes it'}."
     )
     if act.kind == "keys":
         await read_again(shell)

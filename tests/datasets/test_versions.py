@@ -196,6 +196,13 @@ def window(fill: Fill) -> RowWindow:
     )
 
 
+def test_rows_that_are_listed_come_in_the_order_of_the_list(window: RowWindow) -> None:
+    window.select(View("= _row IN (9, 170, 3, 9, 5000)"))
+    assert window.numbers() == [9, 170, 3]
+    window.select(View("= _row in (9, 170, 3)", "n", descending=True))
+    assert window.numbers() == [170, 9, 3]
+
+
 @pytest.mark.parametrize(
     ("view", "rows"),
     [

@@ -39,7 +39,7 @@ def test_open_the_demo_run_edit_run_compare_go_back_and_quit(terminal: OpenTermi
         app.press("f3")
         app.wait("Compare support@3 with")
         app.press("enter")
-        app.wait("{+ Please.+}")
+        app.wait("words or tokens")
         app.press("t")
         app.wait("tokens with support-base")
         app.leave("tokens with")

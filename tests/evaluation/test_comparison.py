@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from llmops_tui.errors import InputRefusedError
-from llmops_tui.evaluation.comparison import Comparison, compare, points
+from llmops_tui.evaluation.comparison import Comparison, compare
+from llmops_tui.evaluation.difference import points
 from llmops_tui.evaluation.gates import judge, passes
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.metrics.registry import make_metric
@@ -34,7 +35,7 @@ def test_what_got_worse_comes_first_and_the_verdict_can_be_quoted() -> None:
     assert d.verdict == "better"
     assert [p.baseline.case.index for p in found.pairs[:4]] == [0, 1, 2, 3]
     assert len(found.regressed()) == 4
-    assert found.sentence.startswith("The candidate is better on exact by 91 points (95 % 8")
+    assert found.sentence.startswith("The candidate is better on exact by 91 points (95 % [+8")
     assert found.sentence.endswith("300 paired cases). 4 cases got worse.")
 
 

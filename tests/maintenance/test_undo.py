@@ -168,7 +168,7 @@ def test_an_import_a_change_and_a_split_are_three_acts(workspace: Workspace, cat
     assert undone is not None
     # Both parts at once; nothing is deleted.
     assert undone.told.endswith(", and 1 more at once (archived, not deleted)")
-    assert undone.quoted.endswith(", and 1 more at once”; it is archived, not deleted")
+    assert undone.holds.endswith(" and 1 more are archived, not deleted")
     assert archive.names(Archivable.DATASET) == {"d-train", "d-eval"}
     made.undo()
     assert store.get("d").sha256 == first.sha256

@@ -16,7 +16,7 @@ from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.keymap_file import read_keymap, write_keymap
 from llmops_tui.maintenance.act_log import ActLog
-from llmops_tui.maintenance.acts import RENAMED
+from llmops_tui.maintenance.acts import RENAMED, Act
 from llmops_tui.maintenance.archiving import Archivable
 from llmops_tui.maintenance.undo import UndoHistory
 from llmops_tui.models.registry import ModelRegistry
@@ -260,3 +260,22 @@ def test_a_chat_from_before_has_an_id_once_it_has_another_name(workspace: Worksp
     assert kept.changed_at == 1.0
     made.undo()
     assert chats.load("old") == kept.__class__(**{**kept.__dict__, "name": "old"})
+
+
+@pytest.mark.parametrize(("kind", "name", "before", "after", "told"), [
+    ("rows", "import", None, 1, ("it is archived, not deleted", "it is in the lists again")),
+    ("rows", "fix", 2, 3, ("it has the rows of @2 again", "it has the rows of @3 again")),
+    ("label", "production", 2, 3, ("production is it@2 again", "production is it@3 again")),
+    ("tag", "good", None, 3, ("good is no version of it", "good is it@3 again")),
+    ("dataset", "new", None, None, ("the dataset is called it again", "the dataset is called new again")),
+    ("archive", "suite", None, 1, ("suite it is in the lists again", "suite it is archived, not deleted")),
+    ("copy", "dataset faq@1", None, 1, ("the copy it is gone", "the copy it is there again")),
+    ("deleted", "suite", 1, None, ("suite it is there again", "suite it is gone")),
+    ("suite", "one more case", 1, 2, ("suite it is as in @1 again", "suite it is as in @2 again")),
+    ("view", "long", 1, 1, ("view long of it is as before", "view long of it is changed again")),
+    ("registered", "it.gguf", None, 1, ("model it is gone", "model it is there again")),
+])  # fmt: skip
+def test_what_holds_after_a_step_is_told_in_a_short_sentence(
+    kind: str, name: str, before: int | None, after: int | None, told: tuple[str, str]
+) -> None:
+    assert tuple(Act(1.0, kind, "it", name, before, after, undone=undone).holds for undone in (True, False)) == told

@@ -25,7 +25,7 @@ from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.app import LlmopsApp
 from screens.services import Services
-from screens.shell import background_tasks, key_queue, shell
+from screens.shell import background_tasks, key_queue, telling
 from screens.shell.notices import Notice
 from screens.terminal import TerminalProfile
 from tests.fakes import FakeModelServer
@@ -111,7 +111,7 @@ def _lasting(message: str, title: str, severity: SeverityLevel, seconds: float, 
 @pytest.fixture(autouse=True)
 def notices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was told is found however long the machine takes to come to where the test looks."""
-    monkeypatch.setattr(shell, "Notice", _lasting)
+    monkeypatch.setattr(telling, "Notice", _lasting)
 
 
 PROFILE = TerminalProfile(remote=False, multiplexed=True, utf8=True, stream_interval=0.02, cells_per_second=1_000_000)

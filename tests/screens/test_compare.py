@@ -134,10 +134,8 @@ async def test_five_versions_side_by_side_and_blind(
         await pilot.press("d")
         await settle(pilot)
         assert screen.state.reference == wanted
-        text = "".join(
-            str(view._changes.children[0].content) for view in screen.query(ColumnView) if view._changes.display
-        )  # type: ignore[attr-defined]
-        assert "[-" in text
+        told = [view._changes.children[0].content for view in screen.query(ColumnView) if view._changes.display]  # type: ignore[attr-defined]
+        assert any("$error" in str(span.style) for content in told for span in content.spans)
 
 
 @pytest.mark.slow

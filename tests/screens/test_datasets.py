@@ -161,11 +161,13 @@ async def test_a_check_shows_its_rows_is_mended_with_one_key_and_taken_back(open
         # From any screen, and forth again.
         await pilot.press("f9", "8", "Z")
         await settle(pilot)
-        assert "Done again (datasets): “triage @1 → @2" in notices(pilot)
+        assert "Done again (datasets): triage has the rows of @2 again. z undoes it." in notices(pilot)
         await pilot.press("U")
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         await pilot.press("enter")
-        await until(pilot, lambda: "Undone (datasets): “triage @1 → @2" in notices(pilot))
+        await until(
+            pilot, lambda: "Undone (datasets): triage has the rows of @1 again. Z does it again." in notices(pilot)
+        )
 
 
 async def test_an_import_is_looked_at_mapped_and_confirmed(open_app: OpenApp, tmp_path: Path) -> None:

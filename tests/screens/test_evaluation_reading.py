@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from llmops_tui.evaluation.comparison import Difference
+from llmops_tui.evaluation.difference import Difference
+from llmops_tui.evaluation.digits import fixed, interval, places
 from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.statistics.bootstrap import Interval
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.workspace.layout import Workspace
-from screens.evaluation import case_rendering, comparison_rendering
-from screens.evaluation.digits import fixed, interval, places
+from screens.evaluation import case_rendering, comparison_rendering, rendering
 from screens.evaluation.model import KeptSuite
+from screens.evaluation.runs_pane import RunsPane
 from screens.evaluation.suite_rendering import case_count, source, suite_content
 from screens.widgets.columns import ColumnPlan
 from screens.widgets.table import Table
@@ -90,11 +91,16 @@ def test_counts_of_no_case_have_no_colour() -> None:
     assert styles["▲0"] == styles["▼0"] == "$muted"
 
 
-@pytest.mark.parametrize(("width", "names"), [(74, ["case", "change", "expected", "candidate"]),
-    (116, ["case", "change", "expected", "candidate", "baseline"])])  # fmt: skip
+@pytest.mark.parametrize(("width", "names"), [(74, ["case", "change", "question", "candidate"]),
+    (116, ["case", "change", "question", "expected", "candidate"]),
+    (140, ["case", "change", "question", "expected", "candidate", "baseline"])])  # fmt: skip
 def test_texts_of_cases_are_readable_or_left_out(width: int, names: list[str]) -> None:
     def result(answer: str) -> Result:
-        one = replace(case(0), expected="I will ask the carrier about the heater right now, and call you back")
+        one = replace(
+            case(0),
+            variables={"message": "Where is the heater that I ordered, please?"},
+            expected="I will ask the carrier about the heater right now, and call you back",
+        )
         score = Score(0.0, f"{answer} is not what was expected")
         return Result(one, 0, Answer(text=answer, total_ms=3.0), {"exact": score})
 
@@ -109,6 +115,43 @@ def test_texts_of_cases_are_readable_or_left_out(width: int, names: list[str]) -
     # What repeats the answer is no reason, and what repeats the candidate is no second text.
     assert next(column for column in columns if column.name == "why").part(pair)[0] == ""
     assert next(column for column in columns if column.name == "baseline").part(same)[0] == "the same"
+
+
+async def test_the_baseline_is_the_baseline_another_day(open_app: OpenApp, sample: Workspace) -> None:
+    first = pretend(sample, [1.0, 0.0])
+    pretend(sample, [1.0, 1.0])
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await pilot.press("down", "space")
+        await until(pilot, lambda: screen.query_one(RunsPane).marked == [first])
+        await until(pilot, lambda: pilot.app.services.memory.get("evaluation", "marked") == [first])  # type: ignore[attr-defined]
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await until(pilot, lambda: screen.opened is not None and screen.opened.comparison is not None)
+        assert screen.query_one(RunsPane).marked == [first]
+
+
+@pytest.mark.parametrize(("errors", "told"), [
+    (["busy"], "No answer: the request failed\nbusy"),
+    (["busy", "busy", "full"], "No answer: all 3 requests failed, 2 with this\nbusy\nand 1 other reason, which the cases have"),
+    (["busy", ""], None), ([], None),
+])  # fmt: skip
+def test_a_run_without_any_answer_tells_why(errors: list[str], told: str | None) -> None:
+    results = [Result(case(n), 0, Answer(error=error), {}) for n, error in enumerate(errors)]
+    opened: Any = SimpleNamespace(results=results, run=SimpleNamespace(summary={}))
+    shown = rendering.failed(opened)
+    assert (str(shown) if shown is not None else None) == told
+
+
+def test_a_case_begins_with_what_was_expected_and_answered_and_an_error_is_compared_with_no_answer() -> None:
+    one = replace(case(3), expected="yes", variables={"message": "Is it open?"})
+    before = Result(one, 0, Answer(text="We are open on Monday"), {})
+    lines = str(case_rendering.case_content(replace(before, answer=Answer(text="We are open today")), before, 60))
+    assert [line.split()[0] for line in lines.splitlines()[:4]] == ["expected", "baseline", "candidate", "message"]
+    content = case_rendering.case_content(replace(before, answer=Answer(error="no adapter")), before, 60)
+    assert "candidate  no adapter" in str(content)
+    assert {str(span.style) for span in content.spans} >= {"$success", "$accent", "$error"}
+    assert case_rendering.place_of(before).startswith("3")
 
 
 def _head(pilot: Pilot[int]) -> set[str]:
@@ -126,7 +169,7 @@ async def test_the_list_of_runs_says_which_model_and_metric_in_every_size(open_a
             await pilot.resize_terminal(*size)
             await settle(pilot)
             shown[size] = _head(pilot)
-    assert all({"run", "state", "model · prompt", "metric", "mean", "cases"} <= names for names in shown.values())
+    assert all({"run", "state", "model", "metric", "mean", "cases"} <= names for names in shown.values())
 
 
 async def test_a_suite_is_told_in_words_and_shown_as_its_file_by_a_key(open_app: OpenApp, sample: Workspace) -> None:

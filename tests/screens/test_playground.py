@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import pytest
+from textual.content import Content
 from textual.pilot import Pilot
 from textual.widgets import Input, Static, TextArea
 
@@ -417,8 +418,10 @@ async def test_two_versions_are_compared_in_words_and_tokens(open_app: OpenApp, 
         await pilot.press("enter")
         await settle(pilot)
         assert isinstance(pilot.app.screen, DiffScreen)
-        text = str(pilot.app.screen.query_one("#diff-text", Static).content)
-        assert "{+ Answer briefly and kindly.+}" in text
+        content = pilot.app.screen.query_one("#diff-text", Static).content
+        assert isinstance(content, Content)
+        added = [str(content[span.start : span.end]) for span in content.spans if "underline" in str(span.style)]
+        assert " Answer briefly and kindly." in added
         await pilot.press("t")
         await settle(pilot)
         assert "+4 tokens" in str(pilot.app.screen.query_one("#diff-head", Static).content)

@@ -296,7 +296,11 @@ def test_a_run_has_its_state_in_every_width(width: int) -> None:
     from screens.evaluation.rendering import RUN_COLUMNS
 
     run = SimpleNamespace(
-        name="triage-support-base-12", summary=None, column="triage@3 support-base", created_at=0.0, suite="triage@1"
+        name="triage-support-base-12",
+        summary=None,
+        created_at=0.0,
+        suite="triage@1",
+        asked=SimpleNamespace(model="support-base", prompt="triage@3", limit=None),
     )
     job = SimpleNamespace(message="120 of 300 · 4 min", progress=0.4)
     states: list[Any] = [

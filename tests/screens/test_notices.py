@@ -1,0 +1,49 @@
+"""Which notices stand at once: what is no longer so goes, and few cover what one works on."""
+
+from __future__ import annotations
+
+import pytest
+from textual.notifications import Notification
+from textual.widgets._toast import Toast, ToastRack
+
+from screens.shell.notices import Notice, displaced
+from tests.screens.conftest import OpenApp, notices, settle, until
+
+
+def _news(text: str) -> Notice:
+    return Notice(text, "", "information", 60.0)
+
+
+def _gone(there: list[Notification], coming: Notification) -> list[str]:
+    return [one.message for one in displaced(there, coming)]
+
+
+def test_news_that_the_undo_key_takes_back_goes_where_it_takes_back_something_later() -> None:
+    there = [_news("production is now support@3; z undoes."), _news("import b is done: 3 rows")]
+    assert _gone([*there], _news("faq@2: 12 rows. z undoes it.")) == [there[0].message]
+    assert _gone([*there], _news("a copy of the text")) == []
+
+
+def test_of_more_than_there_is_room_for_the_lightest_and_oldest_goes() -> None:
+    failed, told = Notice("failed", "", "error", 60.0), [_news(f"told {n}") for n in range(2)]
+    assert _gone([failed, *told], _news("told 2")) == ["told 0"]
+    assert _gone([failed, Notice("hot", "", "warning", 60.0), told[0]], Notice("again", "", "error", 60.0)) == [
+        "told 0"
+    ]
+    assert _gone([failed, told[0]], _news("told 1")) == []
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_what_is_told_takes_few_lines_above_the_status(open_app: OpenApp, size: tuple[int, int]) -> None:
+    async with open_app(size=size) as pilot:
+        app = pilot.app
+        for number in range(6):
+            app.notify(
+                f"server {number} is above 5 % of failed requests", title="Alert", severity="warning", timeout=60
+            )
+        await until(pilot, lambda: "Alert: server 5" in notices(pilot))
+        await until(pilot, lambda: len(app.screen.query(Toast)) == 3)
+        await settle(pilot)
+        assert "server 2" not in notices(pilot)
+        assert app.screen.query_one(ToastRack).region.height <= 3
+        assert {toast.region.height for toast in app.screen.query(Toast)} == {1}
