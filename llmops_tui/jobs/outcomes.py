@@ -12,6 +12,8 @@ _NAMES = ("ref", "run", "model", "name", "id")
 # Hashes prove what something is; nobody reads them.
 _HASHES = ("sha256", "hash")
 _MOST_FACTS = 8
+# From where on how fast a job goes says how long it still takes.
+_LEAST_SHARE, _LEAST_SECONDS = 0.03, 2.0
 
 
 def outcome(job: Job) -> str:
@@ -26,6 +28,19 @@ def outcome(job: Job) -> str:
         return " · ".join(facts) or job.message
     reached = f"at {job.progress:.0%}{f': {job.message}' if job.message else ''}" if job.progress else ""
     return job.cause or reached
+
+
+def seconds_left(job: Job, now: float) -> float | None:
+    """How many seconds a job at work still takes, where it goes on as fast as until ``now``; none where nobody can say.
+
+    A resumed job has done an unknown share of its own.
+    """
+    if job.state != JobState.RUNNING or job.started_at is None or job.resumes is not None:
+        return None
+    passed = now - job.started_at
+    if passed < _LEAST_SECONDS or not _LEAST_SHARE <= job.progress < 1:
+        return None
+    return passed * (1 - job.progress) / job.progress
 
 
 def facts_of(job: Job) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.counts import counted
-from llmops_tui.jobs.outcomes import outcome
+from llmops_tui.jobs.outcomes import outcome, seconds_left
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
@@ -26,6 +26,9 @@ _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen
 _MOST = 200
 
 _FIRST = {JobState.RUNNING: 0, JobState.QUEUED: 1}
+_BAR_CELLS = 8
+# Lines of the pane beside its rows: its border and the head of the list.
+_AROUND = 3
 
 
 def _took(job: Job) -> float | None:
@@ -37,7 +40,14 @@ def _share(job: Job) -> Part:
     """How far it is, or came; of one that is done its state says it."""
     if job.state in {JobState.DONE, JobState.QUEUED}:
         return "", "muted"
-    return units.share(job.progress), "plain" if job.state == JobState.RUNNING else "muted"
+    if job.state != JobState.RUNNING:
+        return units.share(job.progress), "muted"
+    return f"{units.bar(job.progress, _BAR_CELLS)} {units.share(job.progress):>3}", "accent"
+
+
+def _left(job: Job) -> Part:
+    left = seconds_left(job, time.time())
+    return ("", "muted") if left is None else (units.clock_time(left), "plain")
 
 
 def _outcome(job: Job) -> Part:
@@ -58,6 +68,7 @@ COLUMNS: list[Column[Job]] = [
         "took", lambda job: "–" if (took := _took(job)) is None else units.clock_time(took), _took,
         unit="m:s", right=True, falling=True, rank=3, least=8,
     ),
+    Column("left", _left, lambda job: seconds_left(job, time.time()), unit="m:s", right=True, spare=True, rank=4, least=8),
     Column("kind", lambda job: (safe_line(job.kind), "muted"), rank=7, chosen=False),
     Column("id", lambda job: (job.id, "muted"), rank=8, chosen=False),
 ]  # fmt: skip
@@ -99,6 +110,9 @@ class JobsPane(Pane):
         counts = [(state.value, sum(job.state == state for job in jobs)) for state in _FIRST]
         told = [f"{count:,} {state}" for state, count in counts if count]
         self.set_title("Jobs", " · ".join([f"{len(jobs):,}", *told]))
+        # Few jobs leave their log the room that they do not need, where nobody gave them another share.
+        if not self.styles.inline.has_rule("height"):
+            self.styles.max_height = _AROUND + max(2, len(jobs))
         if self.current is not None and (self.current != before or select):
             self.post_message(self.CursorMoved(self.current))
 

@@ -1,30 +1,42 @@
-"""The end of a job's output, below its state and cause."""
+"""The end of a job's output, below its state, its times and what came of it."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from llmops_tui.jobs.outcomes import facts_of
-from llmops_tui.jobs.store import Job
+from llmops_tui.jobs.outcomes import facts_of, seconds_left
+from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.regular_files import open_regular
 from llmops_tui.safe_text import safe_line, safe_text
+from llmops_tui.states import mark_of, tone_of
 from screens.shell.pane import Pane
+from screens.widgets import units
 from screens.widgets.motions import TextScroll
+from screens.widgets.text_wrap import hanging, join_parts
 
 _LOG_BYTES = 20_000
+# Cells of the bar, of what goes on in the next line, and of a line before it is known how many there are.
+_BAR_CELLS, _INDENT, _WIDTH = 20, 2, 72
+# In fewer lines facts stand beside each other.
+_DENSE_ROWS = 14
+_COLOURS = {"good": "$success", "bad": "$error", "warn": "$warning", "accent": "$accent", "muted": "$muted"}
 
 
 class LogPane(Pane):
-    """The log of one job."""
+    """The log of one job, below what it is and what came of it."""
 
     def __init__(self) -> None:
-        super().__init__(title="Log", jump_key="g", id="log", help_text="The end of the job's output.")
-        self._wanted = ""
+        super().__init__(
+            title="Log", jump_key="g", id="log", help_text="What came of the job, and the end of its output."
+        )
+        self._shown: Job | None = None
+        self._text = ""
 
     def compose(self) -> ComposeResult:
         """What came of the job, which stays in view, and its output."""
@@ -36,31 +48,77 @@ class LogPane(Pane):
         """Show the log of a job; what is shown stays where there is none."""
         if job is None:
             return
-        new = job.id != self._wanted
-        self._wanted = job.id
+        new = self._shown is None or job.id != self._shown.id
+        self._shown = job
         path = self.services.jobs.store.folder(job) / "output.log"
         text = await asyncio.to_thread(_tail, path)
-        if self._wanted != job.id:
+        if self._shown.id != job.id:
             return  # another job is under the cursor by now
-        head: list[tuple[str, str] | str] = [
-            (safe_line(job.title, 200), "bold"),
-            f"  {job.state.value}",
-            (f"  {job.id}", "$muted"),
-        ]
-        head += [(f"  {safe_line(job.cause)}", "$error")] if job.cause else []
-        # Paths are long and only copied: they stand last.
-        facts = sorted(facts_of(job), key=lambda fact: fact[1].startswith("/"))
-        # Beside each other: below them the log has the room.
-        for place, (name, value) in enumerate(facts):
-            head += [("   " if place else "\n", ""), (f"{safe_line(name)}  ", "$muted"), safe_line(value)]
-        # What was said last is no news once it is known what came of it.
-        head += [f"\n{safe_line(job.message)}"] if job.message and not facts else []
-        scroll = self.query_one(TextScroll)
-        self.query_one("#log-head", Static).update(Content.assemble(*head))
-        self.query_one("#log-text", Static).update(Content(safe_text(overwritten(text))))
+        self._text = safe_text(overwritten(text))
+        self.set_title("Log", f"{safe_line(job.title, 80)} · {job.id}")
+        self.set_note(keys_for(job))
+        self._draw()
         if new:
             # The newest line is shown, until somebody reads further above.
-            scroll.anchor()
+            self.query_one(TextScroll).anchor()
+
+    def on_resize(self) -> None:
+        """Lines are broken for the room there is."""
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._shown is None:
+            return
+        width = (self.query_one(TextScroll).size.width or _WIDTH) - 1
+        told = head_of(self._shown, width, time.time(), dense=self.size.height < _DENSE_ROWS)
+        self.query_one("#log-head", Static).update(told)
+        # What goes on is below its beginning, so that one sees where lines begin.
+        lines = (hanging(line, width, _INDENT) for line in self._text.rstrip("\n").split("\n"))
+        self.query_one("#log-text", Static).update(Content("\n".join(lines)))
+
+
+def keys_for(job: Job) -> str:
+    """What can be done with a job now."""
+    if not job.state.final:
+        return "x cancel"
+    return "D delete" if job.state == JobState.DONE else "r resume · D delete"
+
+
+def head_of(job: Job, width: int, now: float, *, dense: bool = False) -> Content:
+    """What a job is and how far, when it was at work, and what came of it, in lines of so many cells.
+
+    ``dense``: facts beside each other, where each has a line else.
+    """
+    word = job.state.value
+    parts: list[tuple[str, str] | str] = [(f"{mark_of(word)} {word}", f"bold {_COLOURS[tone_of(word)]}")]
+    if job.state == JobState.RUNNING:
+        parts.append((f"  {units.bar(job.progress, _BAR_CELLS)} {job.progress:.0%}", "$accent"))
+    parts.append(("   " + " · ".join(_times(job, now)), "$muted"))
+    if job.cause:
+        parts.append((f"\n{hanging(safe_line(job.cause), width, 0)}", "$error"))
+    # Paths are long and only copied: they stand last.
+    facts = sorted(facts_of(job), key=lambda fact: fact[1].startswith("/"))
+    if dense:
+        parts += [f"\n{line}" for line in join_parts([f"{safe_line(n)} {safe_line(v)}" for n, v in facts], width)]
+    else:
+        column = max((len(name) for name, _ in facts), default=0) + 2
+        for name, value in facts:
+            parts += [(f"\n{safe_line(name):{column}}", "$muted"), hanging(safe_line(value), width, column)]
+    # What was said last is no news once it is known what came of it.
+    parts += [f"\n{safe_line(job.message)}"] if job.message and not facts else []
+    return Content.assemble(*parts)
+
+
+def _times(job: Job, now: float) -> list[str]:
+    began = job.started_at or job.created_at
+    told = [f"{'began' if job.started_at else 'since'} {units.moment(began, now)[0]}"]
+    if job.started_at is None:
+        return told
+    took = units.clock_time(max(0.0, (job.finished_at or now) - job.started_at))
+    if job.state.final:
+        return [*told, f"took {took}"]
+    left = seconds_left(job, now)
+    return [*told, f"{took} so far", *([f"about {units.clock_time(left)} left"] if left is not None else [])]
 
 
 def overwritten(text: str) -> str:

@@ -45,7 +45,9 @@ async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_ap
         # Among the last that go where there is little room.
         assert "outcome" in [name for name, _ in listed.query_one(Table)._planned().widths]
         shown = str(pilot.app.screen.query_one("#log-head").render())
-        assert "intact  yes" in shown
+        assert "✓ done" in shown
+        assert "intact" in shown
+        assert "D delete" in str(pilot.app.screen.query_one(LogPane).border_subtitle)
 
 
 async def test_a_long_log_begins_with_a_whole_line_and_is_shown_at_its_end(
