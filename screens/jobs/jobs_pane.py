@@ -38,7 +38,7 @@ def _took(job: Job) -> float | None:
 
 def _share(job: Job) -> Part:
     """How far it is, or came; of one that is done its state says it."""
-    if job.state in {JobState.DONE, JobState.QUEUED}:
+    if job.state in {JobState.DONE, JobState.QUEUED} or (job.state.final and not job.progress):
         return "", "muted"
     if job.state != JobState.RUNNING:
         return units.share(job.progress), "muted"
@@ -57,7 +57,7 @@ def _outcome(job: Job) -> Part:
 
 COLUMNS: list[Column[Job]] = [
     Column("state", lambda job: (f"{mark_of(job.state.value)} {job.state.value}", tone_of(job.state.value))),
-    Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=4, spare=True),
+    Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=1, spare=True),
     Column("job", lambda job: safe_line(job.title, 200), share=2, least=16),
     Column("outcome", _outcome, share=3, least=16, rank=2),
     Column(
@@ -68,7 +68,7 @@ COLUMNS: list[Column[Job]] = [
         "took", lambda job: "–" if (took := _took(job)) is None else units.clock_time(took), _took,
         unit="m:s", right=True, falling=True, rank=3, least=8,
     ),
-    Column("left", _left, lambda job: seconds_left(job, time.time()), unit="m:s", right=True, spare=True, rank=4, least=8),
+    Column("left", _left, lambda job: seconds_left(job, time.time()), unit="m:s", right=True, spare=True, rank=6, least=8),
     Column("kind", lambda job: (safe_line(job.kind), "muted"), rank=7, chosen=False),
     Column("id", lambda job: (job.id, "muted"), rank=8, chosen=False),
 ]  # fmt: skip

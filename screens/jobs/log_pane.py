@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from llmops_tui.counts import counted
 from llmops_tui.jobs.outcomes import facts_of, seconds_left
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.regular_files import open_regular
@@ -23,6 +26,7 @@ from screens.widgets.text_wrap import hanging, join_parts
 _LOG_BYTES = 20_000
 # Cells of the bar, of what goes on in the next line, and of a line before it is known how many there are.
 _BAR_CELLS, _INDENT, _WIDTH = 20, 2, 72
+_NOISE = re.compile(r"\d%\||\b[A-Z]\w*Warning: ")
 # In fewer lines facts stand beside each other.
 _DENSE_ROWS = 14
 _COLOURS = {"good": "$success", "bad": "$error", "warn": "$warning", "accent": "$accent", "muted": "$muted"}
@@ -36,7 +40,9 @@ class LogPane(Pane):
             title="Log", jump_key="g", id="log", help_text="What came of the job, and the end of its output."
         )
         self._shown: Job | None = None
-        self._text = ""
+        self._lines: list[str] = []
+        self._follows = False
+        self._drawn = 0
 
     def compose(self) -> ComposeResult:
         """What came of the job, which stays in view, and its output."""
@@ -54,13 +60,19 @@ class LogPane(Pane):
         text = await asyncio.to_thread(_tail, path)
         if self._shown.id != job.id:
             return  # another job is under the cursor by now
-        self._text = safe_text(overwritten(text))
+        self._lines = quiet(safe_text(overwritten(text)).rstrip("\n").split("\n"))
         self.set_title("Log", f"{safe_line(job.title, 80)} · {job.id}")
         self.set_note(keys_for(job))
         self._draw()
-        if new:
-            # The newest line is shown, until somebody reads further above.
-            self.query_one(TextScroll).anchor()
+        scroll = self.query_one(TextScroll)
+        # The newest line is shown, until somebody reads further above; what is shorter begins at the top.
+        longer = self._drawn > scroll.size.height
+        if longer and (new or not self._follows):
+            scroll.anchor()
+        elif new:
+            scroll.anchor(False)
+            scroll.scroll_home(animate=False)
+        self._follows = longer or (self._follows and not new)
 
     def on_resize(self) -> None:
         """Lines are broken for the room there is."""
@@ -73,8 +85,9 @@ class LogPane(Pane):
         told = head_of(self._shown, width, time.time(), dense=self.size.height < _DENSE_ROWS)
         self.query_one("#log-head", Static).update(told)
         # What goes on is below its beginning, so that one sees where lines begin.
-        lines = (hanging(line, width, _INDENT) for line in self._text.rstrip("\n").split("\n"))
-        self.query_one("#log-text", Static).update(Content("\n".join(lines)))
+        text = "\n".join(hanging(line, width, _INDENT) for line in self._lines)
+        self._drawn = text.count("\n") + 1
+        self.query_one("#log-text", Static).update(Content(text))
 
 
 def keys_for(job: Job) -> str:
@@ -119,6 +132,22 @@ def _times(job: Job, now: float) -> list[str]:
         return [*told, f"took {took}"]
     left = seconds_left(job, now)
     return [*told, f"{took} so far", *([f"about {units.clock_time(left)} left"] if left is not None else [])]
+
+
+def quiet(lines: Sequence[str]) -> list[str]:
+    """Lines of a log, but that warnings of packages and bars of their progress are counted, and not shown."""
+    found: list[str] = []
+    noise = 0
+    for line in [*lines, None]:
+        # The code that a warning points at stands below it, further in.
+        if line is not None and (_NOISE.search(line) or (noise and line.startswith(" ") and line.strip())):
+            noise += 1
+            continue
+        if noise:
+            found.append(f"· {counted(noise, 'line')} of packages' warnings and progress bars; llmops job logs has all")
+            noise = 0
+        found += [line] if line is not None else []
+    return found
 
 
 def overwritten(text: str) -> str:

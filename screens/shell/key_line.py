@@ -38,10 +38,10 @@ def _rank(binding: Binding, *, writing: bool) -> int:
     """Which of the keys of an action is shown: the one with the least, and of several of those the first."""
     if binding.key == "escape":
         return 0
-    always = (binding.id or "").endswith(ALWAYS)
-    if not writing:
-        return 1 + always
-    return 1 if always else 2 if "+" in binding.key else 3
+    always, held = (binding.id or "").endswith(ALWAYS), "+" in binding.key
+    if writing:
+        return 1 if always else 2 if held else 3
+    return 3 if held else 1 + always
 
 
 class KeyLine(Widget):

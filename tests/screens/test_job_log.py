@@ -7,7 +7,7 @@ from llmops_tui.jobs.store import JobStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.jobs.jobs_pane import COLUMNS, JobsPane
-from screens.jobs.log_pane import LogPane, overwritten
+from screens.jobs.log_pane import LogPane, overwritten, quiet
 from screens.widgets.motions import TextScroll
 from screens.widgets.table import Table
 from tests.screens.conftest import OpenApp, settle, until
@@ -25,6 +25,20 @@ from tests.waiting import wait_for
 )
 def test_what_a_line_was_overwritten_with_is_shown(written: str, shown: str) -> None:
     assert overwritten(written) == shown
+
+
+def test_warnings_of_packages_are_counted_and_not_shown() -> None:
+    written = [
+        "step 1 of 2  loss 3",
+        "/a/b.py:365: FutureWarning: this goes",
+        "  warnings.warn(",
+        "Loading weights: 100%|████| 12/12",
+        "step 2 of 2  loss 1",
+        "  kept",
+    ]
+    told = "· 3 lines of packages' warnings and progress bars; llmops job logs has all"
+    assert quiet(written) == [written[0], told, *written[4:]]
+    assert quiet([]) == []
 
 
 async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_app: OpenApp, sample: Workspace) -> None:
