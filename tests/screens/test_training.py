@@ -28,7 +28,7 @@ from screens.training.screen import TrainingScreen
 from screens.training.sweep_form import SweepForm
 from screens.widgets.chart import LineChart
 from screens.widgets.dialogs import ConfirmDialog
-from screens.widgets.fields import Field
+from screens.widgets.fields import Choice, Field
 from screens.widgets.table import Table
 from tests.fakes import end_processes, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -463,8 +463,9 @@ async def test_a_sweep_is_only_started_where_each_trial_could_be_run(
         fields["lora.dora"].value = ""
         fields["objectives"].value = "loss, size"
         await until(pilot, lambda: "Use the pruner none" in str(form.query_one("#sweep-verdict", Static).content))
-        fields["pruner"].value = "none"
-        fields["sampler"].value = "nsga2"
+        chosen = {choice.name: choice for choice in form.query(Choice)}
+        chosen["pruner"].value = "none"
+        chosen["sampler"].value = "nsga2"
         fields["at once"].value = "3"
         await until(pilot, lambda: "one after another" in str(form.query_one("#sweep-verdict", Static).content))
         fields["at once"].value = ""
