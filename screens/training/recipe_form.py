@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
     from screens.services import Services
 
-FIELD_COLUMNS, LABEL_COLUMNS = 26, 24
+_NARROW = 100
 
 
 class RecipeForm(Modal["Recipe | None"]):
@@ -62,7 +62,7 @@ class RecipeForm(Modal["Recipe | None"]):
                     if group:
                         yield Static(group, classes="form-heading", markup=False)
                     for path in paths:
-                        yield row(path, self._field(path, known[path]), about(known[path]))
+                        yield row(path, self._field(path, known[path]), about(known[path]), self.app.size.width)
             yield Static("", id="recipe-verdict", markup=False)
             yield keys_line(("tab ↑ ↓", "fields"), ("← →", "choices"), ("ctrl+s", "keep"), ("esc", "cancel"))
 
@@ -115,8 +115,9 @@ class RecipeForm(Modal["Recipe | None"]):
             verdict.update(Content.styled(safe_line(error.message.removeprefix("the recipe: ")), "$error"))
             return
         batch = self._changed.batch
-        parts = [batch.size, batch.accumulation, *([self._changed.ranks] if self._changed.ranks > 1 else [])]
-        effective = f"{' × '.join(map(str, parts))} = {counted(self._changed.effective_batch, 'row')} a step"
+        parts = [f"{batch.size} at once", f"{batch.accumulation} accumulated"]
+        parts += [f"{self._changed.ranks} devices"] if self._changed.ranks > 1 else []
+        effective = f"{' × '.join(parts)} = {counted(self._changed.effective_batch, 'row')} a step"
         verdict.update(Content.styled(f"✓ {effective}; p on the screen checks memory, data and template", "$success"))
 
     @on(Input.Submitted)
@@ -139,11 +140,19 @@ class RecipeForm(Modal["Recipe | None"]):
         self.dismiss(None)
 
 
-def row(path: str, field: Widget, told: str) -> FormRow:
-    """The row of a field: what it is called, the field, what it does, and its name in the recipe's file where that is another."""
+def row(path: str, field: Widget, told: str, width: int) -> FormRow:
+    """The row of a field: what it is called, the field, what it does, and its name in the recipe's file where that is another.
+
+    ``width`` are the cells of the terminal.
+    """
     label = label_of(path)
     named = "" if label == path else f" ({path})"
-    return FormRow(label, field, safe_line(told) + named, FIELD_COLUMNS, LABEL_COLUMNS)
+    return FormRow(label, field, safe_line(told, 500) + named, *columns_for(width))
+
+
+def columns_for(width: int) -> tuple[int, int]:
+    """Cells of fields and of labels of a form, in a terminal of so many."""
+    return (20, 19) if width < _NARROW else (24, 23)
 
 
 def about(info: Any) -> str:

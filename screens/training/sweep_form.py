@@ -20,7 +20,7 @@ from llmops_tui.training.recipe import value_at
 from llmops_tui.training.recipe_words import grouped
 from llmops_tui.training.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
 from llmops_tui.training.search_space import default_space, searchable, span_from_text, span_text
-from screens.training.recipe_form import FIELD_COLUMNS, LABEL_COLUMNS, about, row
+from screens.training.recipe_form import about, columns_for, row
 from screens.widgets.dialogs import keys_line
 from screens.widgets.fields import Choice, Field
 from screens.widgets.form import FormRow
@@ -46,11 +46,12 @@ class SweepArguments(TypedDict):
 _MOST_TRIALS, _MOST_AT_ONCE = 10_000, 1000
 _HOW = {
     "trials": ("8", "How many short runs there are."),
-    "sampler": ("tpe", "; ".join(f"{name}: {told}" for name, told in SAMPLERS.items())),
-    "pruner": ("median", "; ".join(f"{name}: {told}" for name, told in PRUNERS.items())),
+    "sampler": ("tpe", "How the values of a trial are chosen."),
+    "pruner": ("median", "Which trials are ended early."),
     "objectives": ("loss", "; ".join(f"{name}: {told}" for name, told in OBJECTIVES.items())),
     "at once": ("", "On a cluster: how many trials train at once; empty: one a GPU, or one a node."),
 }
+_CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 _SPANS = "Values with commas, or LOW..HIGH, then log or step N; empty: as the recipe has it."
 
 
@@ -73,19 +74,20 @@ class SweepForm(Modal["SweepArguments | None"]):
 
     def compose(self) -> ComposeResult:
         """How it is searched, and a row for each field."""
+        width = self.app.size.width
         with Vertical(classes="dialog dialog-wide"):
             yield Static(Content(f"Search around {safe_line(self._recipe.name)}"), classes="dialog-title")
             yield Static(_SPANS, classes="dialog-told", markup=False)
             with VerticalScroll(id="sweep-fields", can_focus=False):
                 for name, (default, told) in _HOW.items():
-                    yield FormRow(name, _field(name, default), told, FIELD_COLUMNS, LABEL_COLUMNS)
+                    yield FormRow(name, _field(name, default), _told(name, default) or told, *columns_for(width))
                 known = dict(searchable())
                 for group, paths in grouped(known):
                     yield Static(group, classes="form-heading", markup=False)
                     for path in paths:
                         now = figure(value_at(self._recipe, path), path)[:40]
                         field = Field(self._spans.get(path, ""), name=path, compact=True)
-                        yield row(path, field, f"Now {now}. {about(known[path])}")
+                        yield row(path, field, f"Now {now}. {about(known[path])}", width)
             yield Static("", id="sweep-verdict", markup=False)
             yield keys_line(("tab ↑ ↓", "fields"), ("← →", "choices"), ("ctrl+s", "search"), ("esc", "cancel"))
 
@@ -99,6 +101,8 @@ class SweepForm(Modal["SweepArguments | None"]):
         event.stop()
         name = event.control.name or ""
         (self._typed if name in _HOW else self._spans)[name] = event.control.value
+        if isinstance(event.control.parent, FormRow) and (told := _told(name, event.control.value)):
+            event.control.parent.tell(told, wrong=False)
         self._judge()
 
     def _arguments(self) -> SweepArguments:
@@ -163,9 +167,13 @@ class SweepForm(Modal["SweepArguments | None"]):
         self.dismiss(None)
 
 
+def _told(name: str, word: str) -> str:
+    """What a word stands for that is chosen among a few; nothing for what is written."""
+    return _CHOICES.get(name, {}).get(word, "")
+
+
 def _field(name: str, default: str) -> Choice | Field:
-    known = {"sampler": SAMPLERS, "pruner": PRUNERS}.get(name)
-    if known is not None:
-        return Choice(tuple(known), default, name=name)
+    if name in _CHOICES:
+        return Choice(tuple(_CHOICES[name]), default, name=name)
     suggester = SuggestFromList(list(OBJECTIVES)) if name == "objectives" else None
     return Field(default, name=name, compact=True, suggester=suggester)

@@ -16,6 +16,10 @@ LABEL = 8
 # A number below a chart for so many columns of it.
 _TICK_COLUMNS = 12
 _SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
+# So few rows have no room for round numbers between their ends; steps of those ends in a stretch.
+_FEW_ROWS, _END_STEPS = 6, 20
+# When a logarithmic scale tells more: with so many values, a fall this large, and half of them so near the foot.
+_LEAST_VALUES, _LARGE_FALL, _FOOT = 8, 5.0, 0.1
 # Beyond it the arithmetic of axes overflows; a loss that large is drawn at the edge.
 _LARGEST = 1e250
 
@@ -81,11 +85,16 @@ class LineChart(Widget):
         """What is drawn, before it is smoothed and zoomed."""
         return self._series
 
+    @property
+    def weight(self) -> float:
+        """How strongly lines are smoothed; 0: not at all."""
+        return _SMOOTHINGS[self.smoothing]
+
     def cycle_smoothing(self) -> float:
         """The next of a few smoothings; returns its weight."""
         self.smoothing = (self.smoothing + 1) % len(_SMOOTHINGS)
         self.refresh()
-        return _SMOOTHINGS[self.smoothing]
+        return self.weight
 
     def toggle_logarithmic(self) -> bool:
         """Switch between a linear and a logarithmic scale."""
@@ -115,7 +124,7 @@ class LineChart(Widget):
             self._series,
             width,
             height,
-            weight=_SMOOTHINGS[self.smoothing],
+            weight=self.weight,
             logarithmic=self.logarithmic,
             zoom=self.zoom,
             utf8=self._utf8,
@@ -151,12 +160,28 @@ def draw(
     low, high = min(values), max(values)
     if low == high:
         low, high = low - abs(low or 1) * 0.05, high + abs(high or 1) * 0.05
+    if not logarithmic and rows <= _FEW_ROWS:
+        low, high = _round_ends(low, high)
     xs = [x for one in kept for x, _ in one.points]
     first, last = min(xs), max(xs)
     drawn = canvas(columns, rows)
     for one in kept:
         drawn.trace(one.points, (first, last), (low, high), one.style, dotted=one.dotted)
     return _with_axes(drawn, (first, last), (low, high), logarithmic=logarithmic, utf8=utf8, across=across)
+
+
+def _round_ends(low: float, high: float) -> tuple[float, float]:
+    """A stretch a little longer, with round ends: few rows have room for the numbers of its ends alone."""
+    step = _step(low, high, _END_STEPS)
+    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+
+
+def tells_more_by_powers(values: Sequence[float]) -> bool:
+    """Whether most of a line would lie flat at the foot of a linear scale: half of it in the lowest tenth of a large fall."""
+    known = sorted(value for value in values if math.isfinite(value))
+    if len(known) < _LEAST_VALUES or known[0] <= 0 or known[-1] < known[0] * _LARGE_FALL:
+        return False
+    return known[len(known) // 2] - known[0] < (known[-1] - known[0]) * _FOOT
 
 
 def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: bool) -> list[Series]:

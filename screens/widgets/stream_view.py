@@ -19,7 +19,7 @@ from screens.widgets.text_wrap import wrap_line
 class StreamView(ScrollView, TextMotions, can_focus=True):  # type: ignore[misc]  # each level has BINDINGS of its own
     """Shows foreign text, made harmless; ``feed`` may be called for every token."""
 
-    DEFAULT_CSS = "StreamView { height: 1fr; scrollbar-size-vertical: 1; }"
+    DEFAULT_CSS = "StreamView { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }"
 
     def __init__(self, profile: TerminalProfile, *, placeholder: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
