@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.binding import Binding
 
 from screens.action import Action
-from screens.side_actions import CHAINS, IMPROVEMENT, RETRIEVAL, SETTINGS
+from screens.side_actions import CHAINS, IMPROVEMENT, JOBS, RETRIEVAL, SETTINGS
 
 ACTIONS: tuple[Action, ...] = (
     Action("app.help", "f1,question_mark", "Help", "Describe this pane, its keys and the matching command.", show=True),
@@ -18,7 +18,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.reduce", "left_curly_bracket,alt+down", "Smaller", "Make this pane smaller; kept for this workspace.", call="screen.reduce"),
     Action("app.fold", "underscore,alt+f", "Fold", "Fold this pane to its title; jumping to it unfolds it.", call="screen.fold"),
     Action("app.reset_panes", "equals_sign,alt+equals_sign", "Reset panes", "Lay out the panes of this screen as they are at first.", call="screen.reset_panes"),
-    Action("app.copy", "y,alt+y,f9 y", "Copy", "Copy what the cursor is on, in the playground the answer; press again to choose."),
+    Action("app.copy", "y,alt+y,f9 y", "Copy", "Copy what the cursor is on, in the playground the answer; press again to choose.", show=True),
     Action("app.command", "c,ctrl+g", "Command", "Show the command that does the same as this screen."),
     Action("app.undo", "z,ctrl+z", "Undo", "Take back what was done last, on whichever screen."),
     Action("app.redo", "Z,alt+z", "Redo", "Do again what was taken back last."),
@@ -244,11 +244,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("models.rename", "R,alt+r", "Rename", "Give the model another name; z undoes.", pane="list"),
     Action("models.duplicate", "P,alt+b", "Duplicate", "Register the model's file under a second name, too.", pane="list"),
     Action("models.remove", "D,backspace", "Delete", "Delete the model, after showing what is deleted and what depends on it.", pane="list"),
-    Action("jobs.cancel_job", "x,f8", "Cancel job", "Cancel the job.", show=True, pane="list"),
-    Action("jobs.resume", "r,f7", "Resume", "Resume the work of the ended job.", show=True, pane="list"),
-    Action("jobs.remove", "D,backspace", "Delete", "Delete the ended job with its log and folder, after asking.", pane="list"),
-    Action("jobs.dismiss_notices", "d,f6", "Dismiss", "Dismiss the notices above the jobs, once they are read."),
-    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),
+    *JOBS,
     *SETTINGS,
     Action("privacy.look", "f5,ctrl+r", "Refresh", "Read the receipts and what is due again."),
     Action("privacy.find", "n,f7", "Find", "Find a person everywhere, and show what forgetting them would do.", show=True, pane="plan"),

@@ -15,6 +15,7 @@ from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
 from screens.actions import screen_place
+from screens.jobs.places import place_of_job
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets import units
@@ -24,6 +25,10 @@ from screens.widgets.table import Table
 
 _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
+_HELP = (
+    "What runs or waits, then the newest; > and < sort. enter opens what a job made, space selects, x cancels, r resumes, "
+    "D deletes."
+)
 
 _FIRST = {JobState.RUNNING: 0, JobState.QUEUED: 1}
 _BAR_CELLS = 8
@@ -92,7 +97,7 @@ class JobsPane(Pane):
             title="Jobs",
             jump_key="j",
             id="jobs-list",
-            help_text="What runs or waits, then the newest; > and < sort. space selects, x cancels, r resumes, D deletes.",
+            help_text=_HELP,
         )
 
     def compose(self) -> ComposeResult:
@@ -137,6 +142,20 @@ class JobsPane(Pane):
             self.post_message(self.CursorMoved(self.current))
 
     # ── actions ──
+
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
+        event.stop()
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Go to what the job made, or works on."""
+        if self.current is None:
+            return
+        if (place := place_of_job(self.current)) is not None:
+            self.shell.open_place(place)
+        else:
+            self.shell.say(f"Jobs such as {self.current.title} have no place of their own; the log has all.")
 
     def action_cancel_job(self) -> None:
         """Ask, then ask the jobs to stop."""

@@ -18,6 +18,7 @@ from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.regular_files import open_regular
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.states import mark_of, tone_of
+from screens.jobs.places import place_of_job
 from screens.shell.pane import Pane
 from screens.widgets import units
 from screens.widgets.motions import TextScroll
@@ -92,9 +93,10 @@ class LogPane(Pane):
 
 def keys_for(job: Job) -> str:
     """What can be done with a job now."""
+    opens = "⏎ open · " if place_of_job(job) is not None else ""
     if not job.state.final:
-        return "x cancel"
-    return "D delete" if job.state == JobState.DONE else "r resume · D delete"
+        return f"{opens}x cancel"
+    return opens + ("D delete" if job.state == JobState.DONE else "r resume · D delete")
 
 
 def head_of(job: Job, width: int, now: float, *, dense: bool = False) -> Content:

@@ -122,10 +122,14 @@ class AnswerPane(AnswerActions):
     def show_model(self, *, again: bool = False) -> None:
         """Tell in the title whose answer is shown, and below it and in the status line what answers next."""
         model, parameters = self._state.model, self._state.sampling
-        if (model, parameters, self._of) == self._shown and not again:
+        facts = (model, parameters, self._of, self._state.matching)
+        if facts == self._shown and not again:
             return
-        self._shown = (model, parameters, self._of)
+        self._shown = facts
         version, told, following = source_of(self._of, model, self._state.models)
+        here = self._state.matching
+        if self._of is not None and here is not None and self._of.version not in {None, here.number}:
+            told += f" · the editors have @{here.number}"
         self.set_title(f"Answer {version}".rstrip(), told)
         self.set_note(f"{following}{parameters.brief()}")
         name = model.name if model is not None else ""

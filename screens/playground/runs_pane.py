@@ -109,7 +109,9 @@ class RunsPane(Pane):
         fits = front is not None and front.prompt == self._prompt() and self._version in {None, front.version}
         if fits and front is not None and all(run.id != front.id for run in runs):
             runs = [front, *runs]
-        self._list.fill(runs)
+        # The newest stays in view for whoever does not go through the others.
+        follows = front is not None and bool(runs) and runs[0].id == front.id and not self._list.has_focus
+        self._list.fill(runs, runs[0].id if follows else "")
         self._list.refresh()
         title = f"@{self._version} · " if self._version is not None else ""
         self.set_title("Runs", f"{title}{len(runs)}")

@@ -16,6 +16,25 @@ from screens.shell.help import show_keys
 from screens.shell.shell import Shell
 from screens.theme import THEMES
 
+# Other words that people look for an action by.
+_ALSO = {
+    "playground.inside": "tokens logprobs probabilities entropy how many tokens",
+    "playground.parameters": "max tokens length cut off truncated",
+    "playground.compare": "side by side models columns a/b",
+    "playground.diff": "changes",
+    "datasets.operate": "duplicates deduplicate clean anonymize train test",
+    "datasets.check": "duplicates quality problems issues leaks",
+    "datasets.profile": "how many tokens statistics lengths",
+    "training.start": "fine-tune finetune qlora lora train",
+    "training.new": "fine-tune finetune qlora lora recipe",
+    "evaluation.narrow": "flip flipped regressions worse better failing",
+    "evaluation.mark": "compare reference",
+    "traces.order": "slowest latency",
+    "models.get": "pull hugging face hub",
+    "models.stop": "eject free memory",
+    "app.undo": "revert take back",
+    "settings.theme": "colours colors dark light",
+}
 _OWN = frozenset(theme.name for theme in THEMES)
 Run = Callable[[], Awaitable[object] | object]
 # How an action is done where the palette was opened, by its name.
@@ -26,7 +45,7 @@ Here = Callable[[str], Awaitable[object]]
 class Entry:
     """A line: what it is, its name, what is said of it, its keys, and what happens when it is chosen.
 
-    ``key`` is the one of them that works where the palette was opened.
+    ``key`` is the one of them that works where the palette was opened, ``also`` are other words that it is looked for by.
     """
 
     kind: str
@@ -35,12 +54,13 @@ class Entry:
     run: Run
     keys: tuple[str, ...] = ()
     key: str = ""
+    also: str = ""
     archived: bool = False
 
     @property
     def texts(self) -> tuple[str, str, str]:
         """What is searched."""
-        return self.title, self.kind, self.note
+        return self.title, self.kind, f"{self.note} {self.also}".rstrip()
 
     @property
     def name(self) -> str:
@@ -64,7 +84,17 @@ def actions(shell: Shell, scope: str, here: Here) -> list[Entry]:
         if action.scope in {scope, "app"}:
             kind = "go" if action.call.startswith("app.go") else "do"
             run: Run = partial(here, action.target)
-            found.append(Entry(kind, action.title, action.help, run, keys, _working(keys, writing=writing)))
+            found.append(
+                Entry(
+                    kind,
+                    action.title,
+                    action.help,
+                    run,
+                    keys,
+                    _working(keys, writing=writing),
+                    _ALSO.get(action.id, ""),
+                )
+            )
         else:
             found.append(_elsewhere(shell, action, keys))
     return found
@@ -77,7 +107,7 @@ def _elsewhere(shell: Shell, action: Action, keys: tuple[str, ...]) -> Entry:
         shell.open_place(ScreenPlace(action.scope))
         shell.say(f"{action.title}: {key} here. {action.help}")
 
-    return Entry(f"on {action.scope}", action.title, action.help, go, keys, key)
+    return Entry(f"on {action.scope}", action.title, action.help, go, keys, key, _ALSO.get(action.id, ""))
 
 
 def themes(shell: Shell) -> list[Entry]:

@@ -8,7 +8,8 @@ from textual.widgets import Static
 from screens.shell.pane import Pane
 from screens.training import rendering
 from screens.training.model import Shown
-from screens.widgets.chart import LineChart, tells_more_by_powers
+from screens.widgets.chart import LineChart
+from screens.widgets.chart_scales import tells_more_by_powers
 
 
 class ChartPane(Pane):

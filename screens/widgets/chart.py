@@ -10,16 +10,15 @@ from textual.content import Content
 from textual.widget import Widget
 
 from screens.widgets.canvas import Canvas, Drawn
+from screens.widgets.chart_scales import round_ends, round_powers, round_ticks, step_of
 from screens.widgets.pixel_canvas import PixelCanvas, shown_by
 
 LABEL = 8
 # A number below a chart for so many columns of it.
 _TICK_COLUMNS = 12
 _SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
-# So few rows have no room for round numbers between their ends; steps of those ends in a stretch.
-_FEW_ROWS, _END_STEPS = 6, 20
-# When a logarithmic scale tells more: with so many values, a fall this large, and half of them so near the foot.
-_LEAST_VALUES, _LARGE_FALL, _FOOT = 8, 5.0, 0.1
+# So few rows have no room for round numbers between their ends.
+_FEW_ROWS = 6
 # Beyond it the arithmetic of axes overflows; a loss that large is drawn at the edge.
 _LARGEST = 1e250
 
@@ -160,28 +159,14 @@ def draw(
     low, high = min(values), max(values)
     if low == high:
         low, high = low - abs(low or 1) * 0.05, high + abs(high or 1) * 0.05
-    if not logarithmic and rows <= _FEW_ROWS:
-        low, high = _round_ends(low, high)
+    if rows <= _FEW_ROWS:
+        low, high = round_powers(low, high) if logarithmic else round_ends(low, high)
     xs = [x for one in kept for x, _ in one.points]
     first, last = min(xs), max(xs)
     drawn = canvas(columns, rows)
     for one in kept:
         drawn.trace(one.points, (first, last), (low, high), one.style, dotted=one.dotted)
     return _with_axes(drawn, (first, last), (low, high), logarithmic=logarithmic, utf8=utf8, across=across)
-
-
-def _round_ends(low: float, high: float) -> tuple[float, float]:
-    """A stretch a little longer, with round ends: few rows have room for the numbers of its ends alone."""
-    step = _step(low, high, _END_STEPS)
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-
-
-def tells_more_by_powers(values: Sequence[float]) -> bool:
-    """Whether most of a line would lie flat at the foot of a linear scale: half of it in the lowest tenth of a large fall."""
-    known = sorted(value for value in values if math.isfinite(value))
-    if len(known) < _LEAST_VALUES or known[0] <= 0 or known[-1] < known[0] * _LARGE_FALL:
-        return False
-    return known[len(known) // 2] - known[0] < (known[-1] - known[0]) * _FOOT
 
 
 def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: bool) -> list[Series]:
@@ -254,23 +239,11 @@ def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False
     return labels
 
 
-def round_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from ``low`` to ``high``, steps of 1, 2 or 5 of a power of ten, at most one more than ``most``."""
-    step = _step(low, high, most)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, last + 1)]
-
-
-def _step(low: float, high: float, most: int) -> float:
-    power = 10.0 ** math.floor(math.log10((high - low) / most or 1.0))
-    return next(times * power for times in (1, 2, 5, 10) if times * power * most >= (high - low) * (1 - 1e-9))
-
-
 def _ticks(ys: tuple[float, float], rows: int) -> list[tuple[float, str]]:
     """Round numbers between two, at most five and no more than every second row."""
     low, high = ys
     most = max(1, min(4, (rows - 1) // 2))
-    step = _step(low, high, most)
+    step = step_of(low, high, most)
     places = max(0, -math.floor(math.log10(step)))
     found = round_ticks(low, high, most)
     # Large and tiny numbers are short in another way, which keeps no places.

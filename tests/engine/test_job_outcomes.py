@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from llmops_tui.jobs.store import Job, JobState
 def job(state: JobState, *, cause: str = "", result: dict[str, Any] | None = None, progress: float = 1.0) -> Job:
     spec = JobSpec(entry="", arguments={})
     said = "row 1,999 of 2,000"
-    return Job("a", "import", "a", spec, state, cause, None, progress, said, result, 0.0, 0.0, 1.0, 0, None)
+    return Job("a", "import", "import of it", spec, state, cause, None, progress, said, result, 0.0, 0.0, 1.0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +79,10 @@ def test_the_facts_have_their_units_and_no_hashes() -> None:
         job(JobState.DONE, result={"peak_bytes": 1_321_332_736, "loss": 0.59126311, "weights_sha256": "x"})
     )
     assert found == [("peak", "1.32 GB"), ("loss", "0.5913")]
+
+
+def test_what_stands_in_the_title_is_not_told_again() -> None:
+    made = job(JobState.DONE, result={"model": "tiny", "intact": True})
+    assert outcome(made) == "model tiny · intact yes"
+    assert outcome(replace(made, title="verify tiny")) == "intact yes"
+    assert outcome(replace(made, title="verify tiny", result={"model": "tiny"})) == "model tiny"

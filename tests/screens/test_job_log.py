@@ -55,7 +55,7 @@ async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_ap
         await until(pilot, lambda: bool(listed.jobs))
         await settle(pilot)
         column = next(column for column in COLUMNS if column.name == "outcome")
-        assert column.part(listed.jobs[0])[0] == "model support-base · intact yes"
+        assert column.part(listed.jobs[0])[0] == "intact yes"
         # Among the last that go where there is little room.
         assert "outcome" in [name for name, _ in listed.query_one(Table)._planned().widths]
         shown = str(pilot.app.screen.query_one("#log-head").render())
