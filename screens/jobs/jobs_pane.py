@@ -31,7 +31,7 @@ _HELP = (
 )
 
 _FIRST = {JobState.RUNNING: 0, JobState.QUEUED: 1}
-_BAR_CELLS = 8
+_BAR_CELLS = 6
 # Lines of the pane beside its rows: its border and the head of the list.
 _AROUND = 3
 
@@ -57,6 +57,8 @@ def _left(job: Job) -> Part:
 
 def _outcome(job: Job) -> Part:
     """What it says of its work now, what it made, or why it ended as it did."""
+    if job.state.final and job.state != JobState.DONE and not job.cause:
+        return safe_line(job.message, 300), "muted"  # how far it came has a column of its own
     return safe_line(outcome(job), 300), "bad" if job.cause else "plain" if job.state == JobState.DONE else "muted"
 
 

@@ -28,6 +28,7 @@ _LOG_BYTES = 20_000
 # Cells of the bar, of what goes on in the next line, and of a line before it is known how many there are.
 _BAR_CELLS, _INDENT, _WIDTH = 20, 2, 72
 _NOISE = re.compile(r"\d%\||\b[A-Z]\w*Warning: ")
+_ROOMY = 90
 # In fewer lines facts stand beside each other.
 _DENSE_ROWS = 14
 _COLOURS = {"good": "$success", "bad": "$error", "warn": "$warning", "accent": "$accent", "muted": "$muted"}
@@ -107,8 +108,13 @@ def head_of(job: Job, width: int, now: float, *, dense: bool = False) -> Content
     word = job.state.value
     parts: list[tuple[str, str] | str] = [(f"{mark_of(word)} {word}", f"bold {_COLOURS[tone_of(word)]}")]
     if job.state == JobState.RUNNING:
-        parts.append((f"  {units.bar(job.progress, _BAR_CELLS)} {job.progress:.0%}", "$accent"))
-    parts.append(("   " + " · ".join(_times(job, now)), "$muted"))
+        parts.append(
+            (
+                f"  {units.bar(job.progress, _BAR_CELLS if width >= _ROOMY else _BAR_CELLS // 2)} {job.progress:.0%}",
+                "$accent",
+            )
+        )
+    parts.append(("  " + " · ".join(_times(job, now)), "$muted"))
     if job.cause:
         parts.append((f"\n{hanging(safe_line(job.cause), width, 0)}", "$error"))
     # Paths are long and only copied: they stand last.

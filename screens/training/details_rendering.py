@@ -88,7 +88,7 @@ def _next_steps(run: Shown) -> list[Any]:
     """What to do with a run that is done, by key."""
     if run.own is None or run.state != "done":
         return []
-    keys = (("u", "try it in the playground, beside its base"), ("E", "merge or quantize it"), ("4", "evaluate it"))
+    keys = (("u", "try it in the playground"), ("E", "export it"), ("4", "evaluate it"))
     parts: list[Any] = []
     for key, does in keys:
         parts += [(key, "$accent bold"), (f" {does}   ", "$muted")]
