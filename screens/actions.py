@@ -5,11 +5,11 @@ from __future__ import annotations
 from textual.binding import Binding
 
 from screens.action import Action
-from screens.side_actions import CHAINS, IMPROVEMENT, RETRIEVAL, SETTINGS
+from screens.side_actions import CHAINS, IMPROVEMENT, JOBS, RETRIEVAL, SETTINGS
 
 ACTIONS: tuple[Action, ...] = (
     Action("app.help", "f1,question_mark", "Help", "Describe this pane, its keys and the matching command.", show=True),
-    Action("app.jump", "f9,ctrl+o", "Jump", "Put a letter on every pane and a digit on every screen.", show=True, priority=True),
+    Action("app.jump", "f9,ctrl+o", "Jump", "Put a letter on every pane and a digit on every screen; y copies.", show=True, priority=True),
     Action("app.palette", "ctrl+p,f10", "Palette", "Find any action, and anything of the workspace by its name or text.", show=True, priority=True),
     Action("app.command_line", "colon,alt+c", "Command line", "Type a command of llmops, without the word itself; tab completes it."),
     Action("app.maximise", "F,f11", "Maximise", "Fill the terminal with this pane, and back."),
@@ -18,7 +18,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.reduce", "left_curly_bracket,alt+down", "Smaller", "Make this pane smaller; kept for this workspace.", call="screen.reduce"),
     Action("app.fold", "underscore,alt+f", "Fold", "Fold this pane to its title; jumping to it unfolds it.", call="screen.fold"),
     Action("app.reset_panes", "equals_sign,alt+equals_sign", "Reset panes", "Lay out the panes of this screen as they are at first.", call="screen.reset_panes"),
-    Action("app.copy", "y,alt+y", "Copy", "Copy what the cursor is on; press again to choose."),
+    Action("app.copy", "y,alt+y,f9 y", "Copy", "Copy what the cursor is on, in the playground the answer; press again to choose.", show=True),
     Action("app.command", "c,ctrl+g", "Command", "Show the command that does the same as this screen."),
     Action("app.undo", "z,ctrl+z", "Undo", "Take back what was done last, on whichever screen."),
     Action("app.redo", "Z,alt+z", "Redo", "Do again what was taken back last."),
@@ -244,11 +244,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("models.rename", "R,alt+r", "Rename", "Give the model another name; z undoes.", pane="list"),
     Action("models.duplicate", "P,alt+b", "Duplicate", "Register the model's file under a second name, too.", pane="list"),
     Action("models.remove", "D,backspace", "Delete", "Delete the model, after showing what is deleted and what depends on it.", pane="list"),
-    Action("jobs.cancel_job", "x,f8", "Cancel job", "Cancel the job.", show=True, pane="list"),
-    Action("jobs.resume", "r,f7", "Resume", "Resume the work of the ended job.", show=True, pane="list"),
-    Action("jobs.remove", "D,backspace", "Delete", "Delete the ended job with its log and folder, after asking.", pane="list"),
-    Action("jobs.dismiss_notices", "d,f6", "Dismiss", "Dismiss the notices above the jobs, once they are read."),
-    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),
+    *JOBS,
     *SETTINGS,
     Action("privacy.look", "f5,ctrl+r", "Refresh", "Read the receipts and what is due again."),
     Action("privacy.find", "n,f7", "Find", "Find a person everywhere, and show what forgetting them would do.", show=True, pane="plan"),
@@ -288,13 +284,13 @@ def bindings_of(scope: str) -> list[Binding]:
     """The bindings of one scope. A key such as ``f9 1`` is told in help; the first of the two does the work."""
     out = []
     for action in actions_of(scope):
-        target = action.target
         plain, always = action.keys_by_reach(action.keys)
-        # The footer shows an action once, by the keys that always work where there are any; escape does, too.
-        told_plain = not always or plain.startswith("escape")
         for keys, priority, suffix in ((plain, False, ""), (always, True, ALWAYS)):
             if keys:
-                show = action.show and priority is not told_plain
                 name = action.id + suffix
-                out.append(Binding(keys, target, action.title, show, priority=priority, tooltip=action.help, id=name))
+                out.append(
+                    Binding(
+                        keys, action.target, action.title, action.show, priority=priority, tooltip=action.help, id=name
+                    )
+                )
     return out

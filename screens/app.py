@@ -64,9 +64,8 @@ class LlmopsApp(SnippetActions):
             self.DEFAULT_MODE = start.screen  # type: ignore[misc]  # Textual reads it of the app
         self._start, self._tours = start, tour
         super().__init__(services or Services(workspace), profile or terminal.detect(), keymap or {})
-        self._problems = problems or []
+        self._problems, self._copier = problems or [], Copier(self)
         self._frame_filter = FrameFilter(utf8=self.profile.utf8)
-        self._copier = Copier(self)
         for own in THEMES:
             self.register_theme(own)
         if theme not in self.available_themes:
@@ -141,17 +140,18 @@ class LlmopsApp(SnippetActions):
 
     def action_jump(self) -> None:
         """Jump mode."""
-        from screens.shell.jump import JumpScreen
+        from screens.shell.jump import COPY_KEY, JumpScreen
 
         screen = self._current()
         if screen is None:
             return
 
         def land(key: str | None) -> None:
-            if key in SCREEN_KEYS:
+            if key == COPY_KEY:
+                self.action_copy()
+            elif key in SCREEN_KEYS:
                 self.delay_update()  # the frame without letters
                 self.go_to_screen(SCREEN_KEYS[key])
-                return
             for panel in screen.query(Panel):
                 if panel.jump_key == key:
                     screen.reveal(panel)
@@ -161,10 +161,10 @@ class LlmopsApp(SnippetActions):
 
         def focus(panel: Panel) -> None:
             panel.focus_inside()
-            # Behind what gives the focus.
-            self.call_later(self.keys.release)
+            self.call_later(self.keys.release)  # behind what gives the focus
 
-        self.push_screen(JumpScreen([*screen.query(Panel)], SCREEN_KEYS), land)
+        copied = next((name for name, _ in screen.copy_choices()), "")
+        self.push_screen(JumpScreen([*screen.query(Panel)], SCREEN_KEYS, copied), land)
 
     def action_palette(self) -> None:
         """The palette."""

@@ -1,4 +1,4 @@
-"""The actions of the settings, and of screens beside the ten, as :mod:`screens.actions` takes them in."""
+"""The actions of jobs and of the settings, and of screens beside the ten, as :mod:`screens.actions` takes them in."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ IMPROVEMENT: tuple[Action, ...] = (
     Action("improvement.view", "w,f12", "Next view", "Verdict and front, the change against the seed, the sealed rows.", show=True, pane="detail"),
     Action("improvement.look", "f5,ctrl+r", "Refresh", "Read the improvements again."),
     Action("improvement.leave", "escape,f13", "Back", "Go back."),
+)  # fmt: skip
+
+JOBS: tuple[Action, ...] = (
+    Action("jobs.open", "enter,f4", "Open", "Open what the job made, or works on: the run, the dataset, the model.", show=True, pane="list"),
+    Action("jobs.cancel_job", "x,f8", "Cancel job", "Cancel the job.", show=True, pane="list"),
+    Action("jobs.resume", "r,f7", "Resume", "Resume the work of the ended job.", show=True, pane="list"),
+    Action("jobs.remove", "D,backspace", "Delete", "Delete the ended job with its log and folder, after asking.", pane="list"),
+    Action("jobs.dismiss_notices", "d,f6", "Dismiss", "Dismiss the notices above the jobs, once they are read."),
+    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),
 )  # fmt: skip
 
 SETTINGS: tuple[Action, ...] = (

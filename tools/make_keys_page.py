@@ -14,7 +14,8 @@ _HEAD = """# Keys
 
 This page lists every key, for everyone who wants to look one up or change it. It is generated from the registry that
 also feeds the footer, the palette and F1; `make docs` generates it again. Every action has at least two keys, one of
-which every terminal sends. Letters and digits work unless you are writing text; F-keys work everywhere.
+which every terminal sends. Letters and digits work unless you are writing text; F-keys work everywhere. The last line of a
+screen names each action by its letter, and while you write text by a key that writes nothing.
 
 To change keys, press `K` on the settings screen. It lists all actions by screen: `enter` waits for the new key of the one
 under the cursor, `a` adds a key, `x` removes the last one, `r` gives the action back the keys it has here. A key that another

@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 
 # How often a plan is made anew where something was made meanwhile.
 _TRIES = 3
-_MADE_OF = {"run": "run", "evaluation": "evaluation", "training": "training run"}
+_MADE_OF = {
+    "run": "run", "evaluation": "evaluation", "training": "training run", "prompt_version": "later version",
+    "dataset_version": "dataset version",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,10 @@ def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
             [list(hashes)],
         ).fetchall()
     )
-    return [f"{counted(count, _MADE_OF.get(kind, f'{kind} result'))} derived from it" for kind, count in rows]
+    return [
+        f"{counted(count, _MADE_OF.get(kind, kind.replace('_', ' ') + ' result'))} derived from it"
+        for kind, count in rows
+    ]
 
 
 def named_by(workspace: Workspace, kind: Kept, names: Collection[str]) -> list[str]:

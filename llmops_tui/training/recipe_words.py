@@ -115,9 +115,22 @@ def settings_of(recipe: Recipe) -> list[tuple[str, list[Setting]]]:
             continue
         value = value_at(recipe, path)
         changed = info.is_required() or value != info.get_default(call_default_factory=True)
-        label = _LABELS.get(path, path.rpartition(".")[2].replace("_", " "))
-        found[_group_of(path)].append(Setting(path, label, told(path, value), changed, changed or path in _MAIN))
+        setting = Setting(path, label_of(path), told(path, value), changed, changed or path in _MAIN)
+        found[_group_of(path)].append(setting)
     return [(name, settings) for name, settings in found.items() if settings]
+
+
+def label_of(path: str) -> str:
+    """What a field is called beside others of its group."""
+    return _LABELS.get(path, path.rpartition(".")[2].replace("_", " "))
+
+
+def grouped(paths: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Paths of fields by group, in the order in which a recipe is told; the name stands before all, in no group."""
+    found: dict[str, list[str]] = {"": [], **{name: [] for name, _ in _GROUPS}}
+    for path in paths:
+        found["" if path == "name" else _group_of(path)].append(path)
+    return [(name, given) for name, given in found.items() if given]
 
 
 def _group_of(path: str) -> str:

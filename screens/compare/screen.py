@@ -68,8 +68,7 @@ class CompareScreen(BaseScreen):
 
     async def _load(self, name: str) -> None:
         boards = Boards(self.services.event_log)
-        board = await asyncio.to_thread(boards.load, name)
-        await self._show_board(board)
+        await self._show_board(await asyncio.to_thread(boards.load, name))
 
     async def _show_board(self, board: Board) -> None:
         """Show a board with its answers."""
@@ -230,11 +229,14 @@ class CompareScreen(BaseScreen):
     # ── out ──
 
     def action_cancel(self) -> None:
-        """Stop what runs, then leave a filled pane, then go back."""
+        """Stop what runs, then leave a filled pane, then show texts as they are, then go back."""
         if self._columns.stop():
-            return
-        if self.has_class("-maximised"):
+            pass
+        elif self.has_class("-maximised"):
             self.toggle_maximised()
+        elif self.state.reference is not None:
+            self.state.reference = None
+            self._columns.show()
         else:
             self.act("back", self._back)
 

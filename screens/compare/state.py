@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 EMPTY = (
     "Nothing to compare yet.\n"
-    "F7 adds a column with another model, v one for each version that you mark, F6 one for each value of a parameter.\n"
+    "a adds a column with another model, v one for each version that you mark, s one for each value of a parameter.\n"
     "F5 then asks them all. B opens a board that was kept.\n"
     "In the playground, space marks versions and v compares them."
 )
-ALONE = "One column is nothing to compare: F7 adds another model, v other versions, F6 other parameters.\nF5 runs it."
+ALONE = (
+    "One column is nothing to compare: a adds another model, v other versions, s values of a parameter.\nF5 runs it."
+)
 _BLIND = "ABCDEF"
 
 

@@ -10,11 +10,12 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from llmops_tui.counts import counted
-from llmops_tui.jobs.outcomes import outcome
+from llmops_tui.jobs.outcomes import outcome, seconds_left
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
 from screens.actions import screen_place
+from screens.jobs.places import place_of_job
 from screens.shell.pane import Pane
 from screens.shell.removal import offer_removal
 from screens.widgets import units
@@ -24,8 +25,15 @@ from screens.widgets.table import Table
 
 _EMPTY = f"No jobs yet.\nOther screens start them, for example verify on {screen_place('models')}."
 _MOST = 200
+_HELP = (
+    "What runs or waits, then the newest; > and < sort. enter opens what a job made, space selects, x cancels, r resumes, "
+    "D deletes."
+)
 
 _FIRST = {JobState.RUNNING: 0, JobState.QUEUED: 1}
+_BAR_CELLS = 6
+# Lines of the pane beside its rows: its border and the head of the list.
+_AROUND = 3
 
 
 def _took(job: Job) -> float | None:
@@ -35,19 +43,28 @@ def _took(job: Job) -> float | None:
 
 def _share(job: Job) -> Part:
     """How far it is, or came; of one that is done its state says it."""
-    if job.state in {JobState.DONE, JobState.QUEUED}:
+    if job.state in {JobState.DONE, JobState.QUEUED} or (job.state.final and not job.progress):
         return "", "muted"
-    return units.share(job.progress), "plain" if job.state == JobState.RUNNING else "muted"
+    if job.state != JobState.RUNNING:
+        return units.share(job.progress), "muted"
+    return f"{units.bar(job.progress, _BAR_CELLS)} {units.share(job.progress):>3}", "accent"
+
+
+def _left(job: Job) -> Part:
+    left = seconds_left(job, time.time())
+    return ("", "muted") if left is None else (units.clock_time(left), "plain")
 
 
 def _outcome(job: Job) -> Part:
     """What it says of its work now, what it made, or why it ended as it did."""
+    if job.state.final and job.state != JobState.DONE and not job.cause:
+        return safe_line(job.message, 300), "muted"  # how far it came has a column of its own
     return safe_line(outcome(job), 300), "bad" if job.cause else "plain" if job.state == JobState.DONE else "muted"
 
 
 COLUMNS: list[Column[Job]] = [
     Column("state", lambda job: (f"{mark_of(job.state.value)} {job.state.value}", tone_of(job.state.value))),
-    Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=4, spare=True),
+    Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=1, spare=True),
     Column("job", lambda job: safe_line(job.title, 200), share=2, least=16),
     Column("outcome", _outcome, share=3, least=16, rank=2),
     Column(
@@ -58,6 +75,7 @@ COLUMNS: list[Column[Job]] = [
         "took", lambda job: "–" if (took := _took(job)) is None else units.clock_time(took), _took,
         unit="m:s", right=True, falling=True, rank=3, least=8,
     ),
+    Column("left", _left, lambda job: seconds_left(job, time.time()), unit="m:s", right=True, spare=True, rank=6, least=8),
     Column("kind", lambda job: (safe_line(job.kind), "muted"), rank=7, chosen=False),
     Column("id", lambda job: (job.id, "muted"), rank=8, chosen=False),
 ]  # fmt: skip
@@ -86,7 +104,7 @@ class JobsPane(Pane):
             title="Jobs",
             jump_key="j",
             id="jobs-list",
-            help_text="What runs or waits, then the newest; > and < sort. space selects, x cancels, r resumes, D deletes.",
+            help_text=_HELP,
         )
 
     def compose(self) -> ComposeResult:
@@ -104,6 +122,9 @@ class JobsPane(Pane):
         counts = [(state.value, sum(job.state == state for job in jobs)) for state in _FIRST]
         told = [f"{count:,} {state}" for state, count in counts if count]
         self.set_title("Jobs", " · ".join([f"{len(jobs):,}", *told]))
+        # Few jobs leave their log the room that they do not need, where nobody gave them another share.
+        if not self.styles.inline.has_rule("height"):
+            self.styles.max_height = _AROUND + max(2, len(jobs))
         if self.current is not None and (self.current != before or select):
             self.post_message(self.CursorMoved(self.current))
 
@@ -128,6 +149,20 @@ class JobsPane(Pane):
             self.post_message(self.CursorMoved(self.current))
 
     # ── actions ──
+
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
+        event.stop()
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Go to what the job made, or works on."""
+        if self.current is None:
+            return
+        if (place := place_of_job(self.current)) is not None:
+            self.shell.open_place(place)
+        else:
+            self.shell.say(f"Jobs such as {self.current.title} have no place of their own; the log has all.")
 
     def action_cancel_job(self) -> None:
         """Ask, then ask the jobs to stop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from screens.playground.run_figures import ended, figures, kept_text_told, source_of, uncalled
+from screens.playground.answer_actions import AnswerActions
+from screens.playground.figures_line import FiguresLine
+from screens.playground.run_figures import ended, kept_text_told, source_of, told_elsewhere, uncalled
 from screens.playground.state import PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
-from screens.shell.pane import Pane
-from screens.shell.shell import Shell
 from screens.widgets.stream_view import StreamView
 
 if TYPE_CHECKING:
@@ -37,22 +37,8 @@ _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
 _AFTER_CANCEL_SECONDS = 0.3  # the server logs a cancelled run just after its client went away
 
 
-class AnswerPane(Pane):
+class AnswerPane(AnswerActions):
     """One answer: of the run that is going on, or of a past one."""
-
-    class ModelChosen(Message):
-        """Another model is to answer."""
-
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
-
-    class Holds(Message):
-        """The draft is to hold this beside its texts: JSON, empty for nothing; its parameters may be others."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
 
     class Versioned(Message):
         """What runs is this version; it may have been made for it."""
@@ -72,7 +58,7 @@ class AnswerPane(Pane):
         self._state = state
         self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
         self._thinking = ThinkingView(profile)
-        self._figures = Static("", id="figures", markup=False)
+        self._figures = FiguresLine()
         self._calls = Static("", id="calls", markup=False)
         self._calls.display = False
         self._run: Run | None = None
@@ -80,6 +66,8 @@ class AnswerPane(Pane):
         self._shown: tuple[object, ...] = ()
         # The run whose answer is shown.
         self._of: RunRecord | None = None
+        # Why there is no answer, where it failed.
+        self.problem = ""
 
     def compose(self) -> ComposeResult:
         """What was thought, the text, the calls of tools, and the figures."""
@@ -105,12 +93,18 @@ class AnswerPane(Pane):
         else:
             self._stream.show(run.output)
             self._thinking.show(run.thinking or "", run.reasoning_tokens)
-        self._figures.update(figures(run))
+        self._figures.show(run)
+        self.problem = ""
 
     @property
-    def run_id(self) -> str:
-        """The run whose answer is shown; empty where there is none."""
-        return self._of.id if self._of is not None else ""
+    def run(self) -> RunRecord | None:
+        """The run whose answer is shown, as far as it is known."""
+        return self._of
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """What can be copied of it: the answer, or why there is none."""
+        return [("answer", self.text), ("error", self.problem)]
 
     def _tell_of(self, run: RunRecord | None) -> None:
         """Say in the title which run the answer is of."""
@@ -129,79 +123,19 @@ class AnswerPane(Pane):
     def show_model(self, *, again: bool = False) -> None:
         """Tell in the title whose answer is shown, and below it and in the status line what answers next."""
         model, parameters = self._state.model, self._state.sampling
-        if (model, parameters, self._of) == self._shown and not again:
+        facts = (model, parameters, self._of, self._state.matching)
+        if facts == self._shown and not again:
             return
-        self._shown = (model, parameters, self._of)
+        self._shown = facts
         version, told, following = source_of(self._of, model, self._state.models)
+        here = self._state.matching
+        if self._of is not None and here is not None and self._of.version not in {None, here.number}:
+            told += f" · the editors have @{here.number}"
         self.set_title(f"Answer {version}".rstrip(), told)
         self.set_note(f"{following}{parameters.brief()}")
         name = model.name if model is not None else ""
         if name != self.shell.status.model:
             self.shell.show_status(replace(self.shell.status, model=name, tokens_per_s=None))
-
-    # ── the model and the parameters ──
-
-    def action_model(self) -> None:
-        """Choose the model."""
-        self.ask_by("model", self._choose_model)
-
-    async def _choose_model(self) -> None:
-        from screens.playground.choose_model import choose_model
-
-        if (name := await choose_model(self.shell)) is not None:
-            self.post_message(self.ModelChosen(name))
-
-    def action_parameters(self) -> None:
-        """Edit the sampling parameters."""
-        from screens.playground.edit_settings import edit_parameters
-
-        self.ask_by("parameters", self._hold, edit_parameters)
-
-    def action_settings(self) -> None:
-        """Look at and change what the version holds beside its texts."""
-        from screens.playground.edit_settings import edit_settings
-
-        self.ask_by("settings", self._hold, edit_settings)
-
-    async def _hold(self, ask: Callable[[Shell, PlaygroundState], Awaitable[str | None]]) -> None:
-        if (text := await ask(self.shell, self._state)) is not None:
-            self.post_message(self.Holds(text))
-
-    def action_tools(self) -> None:
-        """Choose tools."""
-        from screens.playground.tools import choose_tools
-
-        self.ask_by("tools", choose_tools, self.shell, self._state)
-
-    async def on_unmount(self) -> None:
-        """End the tool servers that were kept for the next run."""
-        if self._state.connections is not None:
-            await self._state.connections.close()
-
-    def action_unfold(self) -> None:
-        """Unfold or fold what was thought."""
-        if not self._thinking.toggle():
-            self.shell.say("Nothing was thought before this answer, or the model's thinking is not told apart.")
-
-    def action_inside(self) -> None:
-        """Ask once more, and look at the answer token by token."""
-        from screens.playground.look_inside import look_inside
-
-        self.ask_by("inside", look_inside, self.shell, self._state)
-
-    def action_chat(self) -> None:
-        """Go to the chats."""
-        from screens.navigation import ChatPlace
-
-        self.shell.open_place(ChatPlace())
-
-    # ── a case of a suite ──
-
-    def action_catch(self) -> None:
-        """Keep what was asked and answered as a case of a suite."""
-        from screens.playground.add_case import add_case
-
-        self.ask_by("case", add_case, self.shell, self._state, self.text)
 
     # ── running ──
 
@@ -236,6 +170,7 @@ class AnswerPane(Pane):
             self._figures.update("")
             raise InputRefusedError("no_model", "no model is chosen", "F4 chooses one; the Models screen adds one.")
         request = state.request()
+        self.problem = ""
         self.shell.unfinished = "An answer is being generated."
         self._show_calls({})
         self._tell_of(None)
@@ -269,7 +204,7 @@ class AnswerPane(Pane):
             run.calls[f"{step.run_id} {step.call.id}"] = step.call
             self._show_calls(run.calls)
         elif step.stage == "saved" and step.version is not None:
-            run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
+            run.record = RunRecord(step.run_id, time.time(), model, prompt, step.version.number)
             self._tell_of(run.record)
             self.post_message(self.Versioned(step.version))
             self._figures.update(Content.styled(f"{step.version.ref} · loading {model} …", "$muted"))
@@ -283,7 +218,8 @@ class AnswerPane(Pane):
             self._show_calls(run.calls | {call.id: call for call in uncalled(step.end)})
             run.record = ended(run.record, step.run_id, step.end, self._stream.text, self._thinking.text)
             self._thinking.count(run.record.reasoning_tokens)
-            self._figures.update(figures(run.record))
+            self._figures.show(run.record)
+            self._tell_of(run.record)
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
 
@@ -293,6 +229,10 @@ class AnswerPane(Pane):
         text = self._stream.text
         self._figures.update(Content.styled(f"error: {error.code}", "$error"))
         if not text:
+            self.problem = error.told
             self._stream.clear(error.told)
+        self._tell_ended()
+        return kept_text_told(error) if text else told_elsewhere(error)
+
+    def _tell_ended(self) -> None:
         self.post_message(self.Ended())
-        return kept_text_told(error) if text else error

@@ -21,6 +21,7 @@ from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
 _SETTINGS = "settings"
+_END = "│"
 _SECTIONS = ("system", "user", _SETTINGS)
 
 
@@ -96,7 +97,9 @@ class DiffScreen(Modal[None]):
                 before = (await client.tokenize(content=self._before[index]))["pieces"]
                 after = (await client.tokenize(content=self._after[index]))["pieces"]
                 cost += len(after) - len(before)
-                sections.append((name, await asyncio.to_thread(diff_pieces, before, after)))
+                # Each with its end, so that one sees where it is.
+                ended = [[f"{piece}{_END}" for piece in pieces] for pieces in (before, after)]
+                sections.append((name, await asyncio.to_thread(diff_pieces, *ended)))
         # What is held beside the texts has no tokens of its own.
         sections += [one for one in self._words() if one[0] == _SETTINGS]
         return sections, f"{cost:+d} {agree(abs(cost), 'token', 'tokens')} with {handle.model}"

@@ -11,6 +11,13 @@ from textual.content import Content
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
+from screens.widgets.text_wrap import join_parts
+
+# Characters of a notice that covers little.
+_NOTICE = 120
+# What is said of an end beside its name, and the colours of those that are not good.
+_SAID = {"length": "length: cut off, p raises max tokens"}
+_COLOURS = {"error": "$error", "cancelled": "$error", "length": "$warning", "…": "$muted"}
 
 if TYPE_CHECKING:
     from llmops_tui.inference.client import StreamEnd
@@ -44,8 +51,8 @@ def uncalled(end: StreamEnd) -> list[CallStep]:
     ]
 
 
-def figures(run: RunRecord | None) -> Content:
-    """The figures of a run in one line: tokens, first token, speed, how it ended."""
+def figures(run: RunRecord | None, width: int) -> Content:
+    """The figures of a run in lines of so many cells: tokens, first token, speed, how it ended."""
     if run is None:
         return Content("")
     parts: list[str] = []
@@ -60,9 +67,10 @@ def figures(run: RunRecord | None) -> Content:
         reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
         limit = f" of {run.context:,}" if run.context else ""
         parts.append(f"prompt {run.prompt_tokens}{limit}{reused}")
-    bad = run.finish_reason in {"error", "cancelled"}
-    end = (f"{run.finish_reason}" if run.finish_reason else "…", "$error" if bad else "$success")
-    return Content.assemble((" · ".join(parts), "$muted"), " · " if parts else "", end)
+    end = run.finish_reason or "…"
+    told = Content("\n".join(join_parts([*parts, _SAID.get(end, end)], width)))
+    at = told.plain.rindex(end)
+    return told.stylize("$muted").stylize(_COLOURS.get(end, "$success"), at, at + len(end))
 
 
 def source_of(run: RunRecord | None, chosen: Model | None, models: Sequence[Model]) -> tuple[str, str, str]:
@@ -81,3 +89,12 @@ def kept_text_told(error: LlmopsError) -> LlmopsError:
     if error.code == "memory_short":
         return error
     return LlmopsError(error.code, f"{error.message}; the text so far is kept", error.hint, error.exit_code)
+
+
+def told_elsewhere(error: LlmopsError) -> LlmopsError:
+    """An error that stands whole where the answer would be: a notice need not say all of it again."""
+    if error.code == "memory_short" or len(error.told) <= _NOTICE:
+        return error
+    return LlmopsError(
+        error.code, safe_line(error.message, _NOTICE), "The answer's pane says all; y copies it.", error.exit_code
+    )

@@ -14,7 +14,7 @@ from textual.message import Message
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
 from screens.widgets import units
-from screens.widgets.columns import Column
+from screens.widgets.columns import Column, Part
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -26,12 +26,25 @@ _HELP = "Past runs of the version under the cursor, newest first. Enter shows on
 _EMPTY = "No runs yet. F5 runs the prompt."
 
 
-_BAD = {"error", "cancelled"}
+_TONES = {"error": "bad", "cancelled": "bad", "length": "warn"}
+
+
+def _end(run: RunRecord) -> Part:
+    """How it ended, where that was not well."""
+    return (run.finish_reason, _TONES[run.finish_reason]) if run.finish_reason in _TONES else ("", "muted")
+
+
+def _answer(run: RunRecord) -> Part:
+    if run.output:
+        return safe_line(run.output, 300), "plain"
+    return ("nothing" if run.finish_reason else "…"), "muted"
+
+
 COLUMNS: list[Column[RunRecord]] = [
     Column("time", lambda run: units.moment(run.started_at), lambda run: run.started_at, falling=True),
     Column("@", lambda run: "–" if run.version is None else f"@{run.version}", lambda run: run.version, least=2, falling=True),
-    Column("answer", lambda run: safe_line(run.output, 300) or ("nothing", "muted"), share=3, least=10),
-    Column("end", lambda run: (run.finish_reason if run.finish_reason in _BAD else "", "bad"), rank=1, spare=True),
+    Column("answer", _answer, share=3, least=10),
+    Column("end", _end, rank=1, spare=True),
     Column("speed", lambda run: units.whole(run.tokens_per_s), lambda run: run.tokens_per_s,
         unit="tok/s", right=True, falling=True, rank=2, spare=True),
     Column("model", lambda run: safe_line(run.model, 120), share=1, least=8, chosen=False, rank=3, names=True),
@@ -67,24 +80,41 @@ class RunsPane(Pane):
             super().__init__()
             self.run = run
 
-    def __init__(self, shown: Callable[[], str]) -> None:
+    def __init__(self, shown: Callable[[], RunRecord | None], prompt: Callable[[], str | None]) -> None:
+        """``shown`` gives the run whose answer is in front, ``prompt`` the prompt that is open."""
         super().__init__(title="Runs", jump_key="r", id="playground-runs", help_text=_HELP)
-        self._shown = shown
-        self._list = RunList(lambda run: run.id == shown())
+        self._shown, self._prompt = shown, prompt
+        self._version: int | None = None
+        self._read: list[RunRecord] = []
+        self._list = RunList(lambda run: (front := shown()) is not None and run.id == front.id)
         self._wanted: tuple[str, int | None] | None = None
 
     def compose(self) -> ComposeResult:
         """The list."""
         yield self._list
 
-    def show(self, runs: list[RunRecord]) -> None:
-        """Show these runs, whatever is still being read."""
+    def show(self, runs: list[RunRecord], version: PromptVersion | None) -> None:
+        """Show the runs of a version, or of all, whatever is still being read."""
         self._wanted = None
-        self._list.fill(runs)
+        self._version = version.number if version is not None else None
+        self._read = [run for run in runs if version is None or run.version == version.number]
+        self._fill()
 
     def mark_shown(self) -> None:
-        """The answer of another run is in front."""
+        """The answer of another run is in front; one that is going on, or was not read yet, is among the others."""
+        self._fill()
+
+    def _fill(self) -> None:
+        front, runs = self._shown(), self._read
+        fits = front is not None and front.prompt == self._prompt() and self._version in {None, front.version}
+        if fits and front is not None and all(run.id != front.id for run in runs):
+            runs = [front, *runs]
+        # The newest stays in view for whoever does not go through the others.
+        follows = front is not None and bool(runs) and runs[0].id == front.id and not self._list.has_focus
+        self._list.fill(runs, runs[0].id if follows else "")
         self._list.refresh()
+        title = f"@{self._version} · " if self._version is not None else ""
+        self.set_title("Runs", f"{title}{len(runs)}")
 
     async def load(self, prompt: str, version: PromptVersion | None) -> list[RunRecord]:
         """Read and show the runs of a version, or of all; those that are shown, none where others are wanted by now."""
@@ -92,9 +122,8 @@ class RunsPane(Pane):
         runs = await asyncio.to_thread(self.services.history.of, *wanted)
         if self._wanted != wanted:
             return []
-        self._list.fill(runs)
-        title = f"@{version.number}" if version is not None else ""
-        self.set_title("Runs", f"{title} · {len(runs)}" if title else str(len(runs)))
+        self._version, self._read = wanted[1], runs
+        self._fill()
         return runs
 
     @on(Table.Chosen)
@@ -126,7 +155,8 @@ class RunsPane(Pane):
         """The run under the cursor while the list has the focus, else the one whose answer is shown."""
         if self._list.has_focus:
             return self._list.current
-        return next((run for run in self._list.rows if run.id == self._shown()), None)
+        front = self._shown()
+        return next((run for run in self._list.rows if front is not None and run.id == front.id), None)
 
     def as_json(self) -> str:
         """The run under the cursor as JSON, or nothing."""

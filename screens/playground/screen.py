@@ -56,7 +56,7 @@ class PlaygroundScreen(BaseScreen):
         self._editors = Editors(self.state, services)
         self._reader = Reader(self.state, services, self._editors.edit_what_stands)
         self._answer = AnswerPane(self.state, profile)
-        self._runs = RunsPane(lambda: self._answer.run_id)
+        self._runs = RunsPane(lambda: self._answer.run, lambda: self.state.prompt)
 
     def compose_body(self) -> ComposeResult:
         """Three columns."""
@@ -97,8 +97,8 @@ class PlaygroundScreen(BaseScreen):
         await self._editors.show_variables(loaded.variables)
         if not model:
             self._editors.take_held_model()
-        self._runs.show(loaded.runs)
         here = self.state.matching  # an answer of another version is not that of the text in the editors
+        self._runs.show(loaded.runs, here)
         self._answer.show_run(next((run for run in loaded.runs if here is None or run.version == here.number), None))
         self._show_lists()
         await self._keep_session()
@@ -109,7 +109,7 @@ class PlaygroundScreen(BaseScreen):
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
         if (loaded := await self._reader.read_again()) is not None:
-            self._runs.show(loaded.runs)
+            self._runs.show(loaded.runs, self._versions.looked_at)
             self._show_lists()
 
     def _show_lists(self) -> None:
@@ -289,7 +289,7 @@ class PlaygroundScreen(BaseScreen):
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The answer first, then the texts and the command."""
-        texts = [("answer", self._answer.text), *self.state.texts, ("command", self.cli_command())]
+        texts = [*self._answer.texts, *self.state.texts, ("command", self.cli_command())]
         texts += [("run as JSON", self._runs.as_json()), *self._runs.as_code(self.state.models, self.state.versions)]
         return [one for one in texts if one[1]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
@@ -16,6 +17,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.playground.state import PlaygroundState, variables_of
 from screens.shell.pane import Pane
+from screens.widgets.columns import fit
 from screens.widgets.fields import Field
 
 _HELP = (
@@ -24,6 +26,8 @@ _HELP = (
     "that."
 )
 _SECONDS = 0.15
+# Cells of the longest name that is whole.
+_MOST_NAME = 20
 
 
 class VariableFields(VerticalScroll):
@@ -53,10 +57,14 @@ class VariableFields(VerticalScroll):
             await self.mount(*self.compose())
             return
         rows = []
+        # Names take what they need, and values the rest.
+        column = min(_MOST_NAME, max(map(cell_len, names))) + 2
         for name in names:
             hint = safe_line(hints.get(name, ""), 80)
             field = Field(values.get(name, ""), name=name, placeholder=hint, compact=True)
-            rows.append(Horizontal(Static(name, classes="variable-name", markup=False), field, classes="variable-row"))
+            label = Static(fit(name, column - 1, middle=True), classes="variable-name", markup=False)
+            label.styles.width = column
+            rows.append(Horizontal(label, field, classes="variable-row"))
         await self.mount(*rows)
 
 

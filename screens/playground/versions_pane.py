@@ -185,6 +185,11 @@ class VersionsPane(Pane):
         found = [version for version in self._state.versions if version.number in numbers]
         self._list.show_versions(found, draft=None, matching=None)
 
+    @property
+    def looked_at(self) -> PromptVersion | None:
+        """The version under the cursor; none on the draft."""
+        return self._list.version
+
     def forget_marks(self) -> None:
         """Mark no version any more."""
         self._list.select(())

@@ -1,4 +1,4 @@
-"""Jump mode: a letter on every pane, a digit on every screen; one key takes you there."""
+"""Jump mode: a letter on every pane, a digit on every screen; one key takes you there, or copies."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from textual.widgets import Static
 from screens.widgets.modal import Modal
 from screens.widgets.panel import Panel
 
+# Copies what the cursor is on, also while text is written; no pane has it.
+COPY_KEY = "y"
+
 
 class JumpScreen(Modal[str | None]):
-    """The overlay; closes with the key that was pressed."""
+    """The overlay; closes with the key that was pressed. ``copied`` is what would be copied, where anything would."""
 
     CSS_PATH = "jump.tcss"
 
-    def __init__(self, panels: Sequence[Panel], screens: dict[str, str]) -> None:
+    def __init__(self, panels: Sequence[Panel], screens: dict[str, str], copied: str = "") -> None:
         super().__init__()
         self._panels = panels
         self._screens = screens
+        self._acts = {COPY_KEY: f"Copy {copied}"} if copied else {}
 
     def compose(self) -> ComposeResult:
-        """One badge a pane, drawn over it, and a line with the screens."""
+        """One badge a pane, drawn over it, and a line with the screens and what can be copied."""
         for panel in self._panels:
             region = panel.region
             if region.area:
@@ -34,6 +38,7 @@ class JumpScreen(Modal[str | None]):
                 yield badge
         keys = [(key, name, "reverse $accent") for key, name in self._screens.items()]
         keys += [(p.jump_key, p.title, "reverse") for p in self._panels if not p.region.area]
+        keys += [(key, name, "reverse $success") for key, name in self._acts.items()]
         names: list[tuple[str, str] | str] = []
         at = 0
         for key, name, style in keys:
@@ -50,5 +55,5 @@ class JumpScreen(Modal[str | None]):
         """Any key closes; a known one is the answer."""
         event.stop()
         key = event.character or event.key
-        known = {panel.jump_key for panel in self._panels} | set(self._screens)
+        known = {panel.jump_key for panel in self._panels} | set(self._screens) | set(self._acts)
         self.dismiss(key if key in known else None)

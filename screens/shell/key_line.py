@@ -1,6 +1,7 @@
 """The last line of every screen: the keys that do something where the focus is, as many as fit.
 
-Those that are the same on all screens stand at its end, where they stay.
+Each action is shown with the key that works there: its letter, as all texts of the app call it, and while text is written the
+one that does not write. Those that are the same on all screens stand at its end, where they stay.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 from textual import events
+from textual.binding import Binding
 from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import Input, TextArea
 
 from screens.actions import ALWAYS
 
@@ -31,6 +34,16 @@ class _Key(NamedTuple):
         return Content(self.shown).cell_length + 1 + Content(self.text).cell_length + _GAP
 
 
+def _rank(binding: Binding, *, writing: bool) -> int:
+    """Which of the keys of an action is shown: the one with the least, and of several of those the first."""
+    if binding.key == "escape":
+        return 0
+    always, held = (binding.id or "").endswith(ALWAYS), "+" in binding.key
+    if writing:
+        return 1 if always else 2 if held else 3
+    return 3 if held else 1 + always
+
+
 class KeyLine(Widget):
     """One widget for all keys.
 
@@ -49,15 +62,20 @@ class KeyLine(Widget):
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
 
     def _follow(self, _changed: object) -> None:
-        first: dict[str, _Key] = {}
+        writing = isinstance(self.screen.focused, Input | TextArea)
+        found: dict[str, _Key] = {}
+        ranks: dict[str, int] = {}
         for _, binding, enabled, _ in self.screen.active_bindings.values():
             if binding.show:
-                shown = self.app.get_key_display(binding)
                 name = (binding.id or "").removesuffix(ALWAYS)
                 stays = len(_STAY) - _STAY.index(name) if name in _STAY else 0
                 always = name.startswith("app.")
-                first.setdefault(binding.action, _Key(binding.key, shown, binding.description, enabled, stays, always))
-        keys = tuple(first.values())
+                rank = _rank(binding, writing=writing or always)
+                if rank < ranks.get(binding.action, rank + 1):
+                    ranks[binding.action] = rank
+                    shown = self.app.get_key_display(binding)
+                    found[binding.action] = _Key(binding.key, shown, binding.description, enabled, stays, always)
+        keys = tuple(found.values())
         if keys != self._keys:
             self._keys = keys
             self.refresh()

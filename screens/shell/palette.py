@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
 from functools import partial
 from typing import ClassVar
 
@@ -15,15 +14,10 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from llmops_tui.safe_text import safe_line
-from screens.action import Action
-from screens.actions import ACTIONS
-from screens.navigation import ScreenPlace
-from screens.shell.help import show_keys
+from screens.shell.palette_entries import Entry, Here, actions, commands, pages, themes
 from screens.shell.ranking import ranked
 from screens.shell.shell import Shell
 from screens.shell.things import Thing, read_things, search_texts
-from screens.theme import THEMES
 from screens.widgets.columns import fit
 from screens.widgets.fields import Field
 from screens.widgets.line_list import Line, LineList
@@ -32,39 +26,13 @@ from screens.widgets.modal import Modal
 _MOST = 200
 # The most that kinds and names take; fewer where those that are found are shorter.
 _KIND, _NAME = 15, 24
-# Cells of the keys, which stand in two columns; what is longer is told by help.
-_KEYS, _FIRST_KEY = 16, 9
-# In fewer cells than these names are narrower, and one key is enough.
+# The least cells of a key, and between columns.
+_KEY, _GAP = 3, 2
+# In fewer cells than these names are narrower.
 _NARROW, _NARROW_NAME = 80, 16
-_OWN = frozenset(theme.name for theme in THEMES)
 _TEXTS = frozenset({"trace", "case"})
 # Letters from which texts of traces and cases are searched, and the seconds without a key before.
 _LEAST, _QUIET = 3, 0.25
-Run = Callable[[], Awaitable[object] | object]
-# How an action is done where the palette was opened, by its name.
-Here = Callable[[str], Awaitable[object]]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line: what it is, its name, what is said of it, its keys, and what happens when it is chosen."""
-
-    kind: str
-    title: str
-    note: str
-    run: Run
-    keys: str = ""
-    archived: bool = False
-
-    @property
-    def texts(self) -> tuple[str, str, str]:
-        """What is searched."""
-        return self.title, self.kind, self.note
-
-    @property
-    def name(self) -> str:
-        """How it is remembered."""
-        return f"{self.kind} {self.title}"
 
 
 class Palette(Modal[Entry | None]):
@@ -83,13 +51,13 @@ class Palette(Modal[Entry | None]):
         super().__init__()
         self._said, self._theme = said, shell.theme
         self._shell = shell
-        self._actions = _actions(shell, scope, here)
+        self._actions = actions(shell, scope, here)
         self._things: list[Entry] = []
         self._texts: list[Entry] = []
         self._recent: list[str] = []
         self._shown: list[Entry] = []
-        # Cells of the longest kind and the longest name that are shown.
-        self._longest = (0, 0)
+        # Cells of the longest kind, the longest name and the longest key that are shown.
+        self._longest = (0, 0, 0)
 
     def compose(self) -> ComposeResult:
         """The field and the list."""
@@ -103,6 +71,7 @@ class Palette(Modal[Entry | None]):
             found = LineList(id="palette-found")
             found.can_focus = False
             yield found
+            yield Static("", id="palette-about", markup=False)
             yield Static("", id="palette-ways", markup=False)
 
     def on_mount(self) -> None:
@@ -115,8 +84,8 @@ class Palette(Modal[Entry | None]):
         self._recent = await asyncio.to_thread(services.memory.lines, "found")
         things = await asyncio.to_thread(read_things, services)
         self._things = [self._entry(thing) for thing in things]
-        self._things += await asyncio.to_thread(_themes, self._shell)
-        self._things += [*_commands(self._shell), *await asyncio.to_thread(_pages, self._shell)]
+        self._things += await asyncio.to_thread(themes, self._shell)
+        self._things += [*commands(self._shell), *await asyncio.to_thread(pages, self._shell)]
         self._draw()
 
     def _entry(self, thing: Thing) -> Entry:
@@ -161,13 +130,24 @@ class Palette(Modal[Entry | None]):
         # What has the words somewhere in its text comes behind what has them in its name.
         self._shown = [*found, *self._texts]
         kinds = max((len(entry.kind) for entry in self._shown), default=0)
-        self._longest = kinds, max((len(entry.title) for entry in found if entry.kind not in _TEXTS), default=0)
+        names = max((len(entry.title) for entry in found if entry.kind not in _TEXTS), default=0)
+        self._longest = kinds, names, max((len(entry.key) for entry in self._shown), default=0)
         shown = self.query_one(LineList)
         shown.placeholder = "Nothing is found. % in front finds what is archived, too." if said else ""
         shown.show(len(self._shown), self._line_of)
         more = "the best " if len(found) == _MOST else ""
         ways = f"{more}{len(self._shown)} found   ↑ ↓ move   enter does it   esc leaves   % archived, too"
         self.query_one("#palette-ways", Static).update(Content.styled(ways, "$muted"))
+        self._tell()
+
+    def _tell(self) -> None:
+        """All that is said of the line under the cursor, which has less room in the list, and all its keys."""
+        at = self.query_one(LineList).cursor
+        told = Content("")
+        if at < len(self._shown) and self._shown[at].kind not in _TEXTS:
+            entry = self._shown[at]
+            told = Content.assemble((entry.note, "$foreground"), ("   " + "  ".join(entry.keys), "$accent"))
+        self.query_one("#palette-about", Static).update(told)
 
     def _line_of(self, index: int, width: int) -> Line:
         # Of several of a kind the first alone says which.
@@ -191,6 +171,7 @@ class Palette(Modal[Entry | None]):
         wanted = entry.title if entry is not None and entry.kind == "theme" else self._theme
         if wanted != self._shell.theme and wanted in self._shell.available_themes:
             self._shell.theme = wanted
+        self._tell()
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -218,76 +199,15 @@ async def follow(shell: Shell, entry: Entry | None) -> None:
         await done
 
 
-def _line(entry: Entry, width: int, longest: tuple[int, int], *, again: bool) -> Line:
-    narrow = width < _NARROW
-    keys, name = (_FIRST_KEY, _NARROW_NAME) if narrow else (_KEYS, _NAME)
-    kind, name = min(_KIND, longest[0] + 2), min(name, longest[1])
-    room = width - kind - keys - 3
+def _line(entry: Entry, width: int, longest: tuple[int, int, int], *, again: bool) -> Line:
+    kind, name = min(_KIND, longest[0] + _GAP), min(_NARROW_NAME if width < _NARROW else _NAME, longest[1])
+    key = max(_KEY, longest[2])
+    room = width - kind - key - _GAP - 1
     # Names stand below each other; a text has most of the line.
     title = room * 3 // 4 if entry.kind in _TEXTS else min(max(name, len(entry.title)), room * 3 // 5)
     return [
         (fit("" if again else entry.kind, kind), "accent" if entry.kind in {"do", "go"} else "muted"),
-        (fit(entry.title, title) + "  ", "plain"),
-        (fit(entry.note, max(0, room - title - 1)) + "  ", "muted"),
-        (fit(entry.keys.split(maxsplit=1)[0] if narrow and entry.keys else entry.keys, keys), "accent"),
-    ]
-
-
-def _actions(shell: Shell, scope: str, here: Here) -> list[Entry]:
-    """What can be done here, and on other screens, to which the choice leads."""
-    found = []
-    for action in sorted(ACTIONS, key=lambda action: action.scope != scope):
-        if action.scope == "app" and not action.call and not shell.check_action(action.name, ()):
-            continue
-        first, *others = show_keys(action, shell.user_keymap).split("  ")
-        keys = f"{first:<{_FIRST_KEY}} {others[0]}" if others else first
-        if action.scope in {scope, "app"}:
-            kind = "go" if action.call.startswith("app.go") else "do"
-            run: Run = partial(here, action.target)
-            found.append(Entry(kind, action.title, action.help, run, keys))
-        else:
-            found.append(_elsewhere(shell, action, keys))
-    return found
-
-
-def _elsewhere(shell: Shell, action: Action, keys: str) -> Entry:
-    key = keys.split(maxsplit=1)[0]
-
-    def go() -> None:
-        shell.open_place(ScreenPlace(action.scope))
-        shell.say(f"{action.title}: {key} here. {action.help}")
-
-    return Entry(f"on {action.scope}", action.title, action.help, go, keys)
-
-
-def _themes(shell: Shell) -> list[Entry]:
-    """Those of installed packages are looked for first; blocks."""
-    from llmops_tui.themes import PLUGINS
-    from screens.plugin_themes import register_plugin_themes
-
-    PLUGINS.all()
-    register_plugin_themes(shell)
-    return [
-        Entry("theme", safe_line(name), "", partial(shell.choose_theme, name))
-        for name in sorted(shell.available_themes, key=lambda name: (name not in _OWN, name))
-    ]
-
-
-def _commands(shell: Shell) -> list[Entry]:
-    """The nouns of the command line, which the choice begins to write."""
-    from llmops_tui.cli.commands import COMMANDS
-
-    return [
-        Entry("command", name, command.help, partial(shell.open_command_line, f"{name} "))
-        for name, command in COMMANDS.items()
-    ]
-
-
-def _pages(shell: Shell) -> list[Entry]:
-    """The pages of the documentation, where it is on this machine: in a checkout it is, in an installed package not."""
-    from screens.shell.docs_page import DocsPage, read_pages
-
-    return [
-        Entry("docs", safe_line(page.title), safe_line(page.about), partial(shell.push_screen, DocsPage(page.path)))
-        for page in read_pages()
+        (fit(entry.title, title) + " " * _GAP, "plain"),
+        (fit(entry.note, max(0, room - title - _GAP)) + " " * _GAP, "muted"),
+        (fit(entry.key, key), "accent"),
     ]

@@ -9,6 +9,7 @@ from screens.shell.pane import Pane
 from screens.training import rendering
 from screens.training.model import Shown
 from screens.widgets.chart import LineChart
+from screens.widgets.chart_scales import tells_more_by_powers
 
 
 class ChartPane(Pane):
@@ -20,6 +21,8 @@ class ChartPane(Pane):
         self._figure = 0
         self._charted: list[Shown] = []
         self._current: Shown | None = None
+        # The scale that somebody chose, by figure; else the one that tells more.
+        self._scales: dict[str, bool] = {}
 
     def compose(self) -> ComposeResult:
         """The chart and its figures."""
@@ -45,7 +48,12 @@ class ChartPane(Pane):
     def _draw(self) -> None:
         figures = rendering.figures_of(self._charted)
         figure = figures[self._figure % len(figures)]
-        self._chart.show(rendering.lines(self._charted, figure))
+        lines = rendering.lines(self._charted, figure)
+        logarithmic = self._scales.get(figure.title, any(tells_more_by_powers([y for _, y in s.points]) for s in lines))
+        if logarithmic is not self._chart.logarithmic:
+            self._chart.toggle_logarithmic()
+        self._chart.show(lines)
+        self._tell_view()
         self.set_title(f"Chart  {figure.title}", rendering.legend(self._charted))
 
     # ── actions ──
@@ -66,14 +74,23 @@ class ChartPane(Pane):
         names = "-".join(run.name for run in self._charted[:3]) or "chart"
         self.ask_by("chart-file", save_chart, self.shell, chart, f"{names}-{title}".replace(" ", "-").replace("/", "-"))
 
+    def _tell_view(self) -> None:
+        """Say how the lines are drawn, where that is not plain."""
+        chart = self._chart
+        told = ["log scale" if chart.logarithmic else "", f"smoothed {chart.weight:g}" if chart.weight else ""]
+        told.append(f"the last {chart.zoom:.0%}" if chart.zoom < 1 else "")
+        self.set_note(" · ".join(filter(None, told)))
+
     def action_smooth(self) -> None:
         """The next smoothing."""
-        weight = self._chart.cycle_smoothing()
-        self.set_note(f"smoothed {weight:g}" if weight else "")
+        self._chart.cycle_smoothing()
+        self._tell_view()
 
     def action_logarithm(self) -> None:
         """Linear or logarithmic."""
-        self.set_note("logarithmic" if self._chart.toggle_logarithmic() else "")
+        figures = rendering.figures_of(self._charted)
+        self._scales[figures[self._figure % len(figures)].title] = self._chart.toggle_logarithmic()
+        self._tell_view()
 
     def action_zoom_in(self) -> None:
         """Less of the beginning."""
@@ -84,5 +101,5 @@ class ChartPane(Pane):
         self._zoom(2.0)
 
     def _zoom(self, factor: float) -> None:
-        share = self._chart.change_zoom(factor)
-        self.set_note("" if share == 1 else f"the last {share:.0%}")
+        self._chart.change_zoom(factor)
+        self._tell_view()

@@ -63,13 +63,18 @@ class DetailsPane(Pane):
     def _width(self) -> int:
         return (self.query_one(TextScroll).size.width or _WIDTH) - 1
 
-    def _chosen(self, views: list[tuple[str, Callable[[], Content]]]) -> tuple[str, Content]:
-        """The kind of details that is to be seen, with its title; one that was asked for stays until the next."""
+    def _chosen(self, views: list[tuple[str, Callable[[], Content]]]) -> tuple[str, str, Content]:
+        """The kind of details that is to be seen, with its title and what the key shows next.
+
+        One that was asked for stays until the next.
+        """
         names = [name for name, _ in views]
         if self._wanted in names:
             self._view, self._wanted = names.index(self._wanted), ""
-        title, draw = views[self._view % len(views)]
-        return title, draw()
+        at = self._view % len(views)
+        title, draw = views[at]
+        following = names[(at + 1) % len(names)]
+        return title, f"w {following.lower()}" if len(views) > 1 else "", draw()
 
     def _run(self, run: Shown, model: TrainingModel) -> tuple[tuple[str, str], Content]:
         views: list[tuple[str, Callable[[], Content]]] = [
@@ -85,8 +90,8 @@ class DetailsPane(Pane):
         if run.own is not None:
             recipe = run.own.run.recipe
             views.append(("Recipe", lambda: details_rendering.settings(recipe, self._width)))
-        title, content = self._chosen(views)
-        return (f"{title}  {safe_line(run.name)}", "w next"), content
+        title, following, content = self._chosen(views)
+        return (f"{title}  {safe_line(run.name)}", following), content
 
     def _result(self, run: Shown, model: TrainingModel) -> Content:
         content, proof = details_rendering.result(run, self._width), model.proofs.get(run.name)
@@ -100,8 +105,9 @@ class DetailsPane(Pane):
         views.append(("Recipe", lambda: details_rendering.settings(recipe, self._width)))
         if found is not None:
             views.append(("Sweep", lambda: sweep_rendering.sweep(found)))
-        title, content = self._chosen(views)
-        return (f"{title}  {safe_line(recipe.name)}", "w next" if len(views) > 1 else "p preflight"), content
+        title, following, content = self._chosen(views)
+        told = " · ".join(filter(None, [following, "" if plan is not None else "p preflight"]))
+        return (f"{title}  {safe_line(recipe.name)}", told), content
 
     def action_detail(self) -> None:
         """The next kind of details."""

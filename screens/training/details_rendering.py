@@ -77,11 +77,22 @@ def result(run: Shown, width: int) -> Content:
     facts += [(_named(name), figure(value, name)) for name, value in run.history.facts.items()]
     facts.append(("folder", str(run.folder)))
     column = max(len(name) for name, _ in facts) + 2
-    parts: list[Any] = []
+    parts: list[Any] = _next_steps(run)
     # What one reads stands above what one copies.
     for name, text in sorted(facts, key=lambda fact: (fact[0].endswith("sha256"), fact[1].startswith("/"))):
         parts += [(f"{name:{column}}", "$muted"), hanging(safe_line(text), width, column) + "\n"]
     return Content.assemble(*parts)
+
+
+def _next_steps(run: Shown) -> list[Any]:
+    """What to do with a run that is done, by key."""
+    if run.own is None or run.state != "done":
+        return []
+    keys = (("u", "try it in the playground"), ("E", "export it"), ("4", "evaluate it"))
+    parts: list[Any] = []
+    for key, does in keys:
+        parts += [(key, "$accent bold"), (f" {does}   ", "$muted")]
+    return [*parts, "\n\n"]
 
 
 def _named(name: str) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.suggester import SuggestFromList
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from llmops_tui.counts import counted
@@ -20,18 +21,23 @@ from llmops_tui.safe_text import safe_line
 from llmops_tui.training.bases import trainable
 from llmops_tui.training.recipe import changed, fields, value_at
 from llmops_tui.training.recipe_input import from_text
-from screens.widgets.fields import Field
+from llmops_tui.training.recipe_words import grouped, label_of
+from screens.widgets.dialogs import keys_line
+from screens.widgets.fields import Choice, Field
+from screens.widgets.form import FormRow
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
     from llmops_tui.training.recipe import Recipe
     from screens.services import Services
 
+_NARROW = 100
+
 
 class RecipeForm(Modal["Recipe | None"]):
     """Changes a recipe; ctrl+s gives the new one back, escape none."""
 
-    CSS_PATH = "../dialog.tcss"
+    CSS_PATH = ["../dialog.tcss", "../widgets/form.tcss"]  # noqa: RUF012  declared so by Textual
     BINDINGS: ClassVar[list[Any]] = [
         Binding("ctrl+s,f2", "keep", "Keep", priority=True),
         Binding("escape", "give_up", "Cancel"),
@@ -47,27 +53,23 @@ class RecipeForm(Modal["Recipe | None"]):
         self._typed: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
-        """A row a field, with what it does."""
+        """A row a field with what it does, in the groups in which a recipe is told."""
+        known = dict(fields())
         with Vertical(classes="dialog dialog-wide"):
             yield Static(Content(f"Recipe {safe_line(self._recipe.name)}"), classes="dialog-title")
             with VerticalScroll(id="recipe-fields", can_focus=False):
-                for path, info in fields():
-                    with Horizontal(classes="recipe-row"):
-                        yield Static(path, classes="recipe-name", markup=False)
-                        yield Field(self._text(path), name=path, compact=True, suggester=_suggester(info.annotation))
-                        yield Static(about(info), classes="recipe-note", id=_note_id(path), markup=False)
+                for group, paths in grouped(known):
+                    if group:
+                        yield Static(group, classes="form-heading", markup=False)
+                    for path in paths:
+                        yield row(path, self._field(path, known[path]), about(known[path]), self.app.size.width)
             yield Static("", id="recipe-verdict", markup=False)
-            yield Static(
-                Content.assemble(
-                    ("tab ↑↓", "$accent"),
-                    " fields   ",
-                    ("ctrl+s", "$accent"),
-                    " keep   ",
-                    ("esc", "$accent"),
-                    " cancel",
-                ),
-                classes="dialog-keys",
-            )
+            yield keys_line(("tab ↑ ↓", "fields"), ("← →", "choices"), ("ctrl+s", "keep"), ("esc", "cancel"))
+
+    def _field(self, path: str, info: Any) -> Widget:
+        if words := choices_of(info.annotation):
+            return Choice(words, self._text(path), name=path)
+        return Field(self._text(path), name=path, compact=True)
 
     def on_mount(self) -> None:
         """Names to complete, and the first verdict."""
@@ -99,9 +101,10 @@ class RecipeForm(Modal["Recipe | None"]):
         return "yes" if value is True else "no" if value is False else str(value)
 
     @on(Input.Changed)
-    def _field_changed(self, event: Input.Changed) -> None:
+    @on(Choice.Changed)
+    def _field_changed(self, event: Input.Changed | Choice.Changed) -> None:
         event.stop()
-        self._typed[event.input.name or ""] = event.value
+        self._typed[event.control.name or ""] = event.control.value
         self._judge()
 
     def _judge(self) -> None:
@@ -112,8 +115,9 @@ class RecipeForm(Modal["Recipe | None"]):
             verdict.update(Content.styled(safe_line(error.message.removeprefix("the recipe: ")), "$error"))
             return
         batch = self._changed.batch
-        parts = [batch.size, batch.accumulation, *([self._changed.ranks] if self._changed.ranks > 1 else [])]
-        effective = f"{' × '.join(map(str, parts))} = {counted(self._changed.effective_batch, 'row')} a step"
+        parts = [f"{batch.size} at once", f"{batch.accumulation} accumulated"]
+        parts += [f"{self._changed.ranks} devices"] if self._changed.ranks > 1 else []
+        effective = f"{' × '.join(parts)} = {counted(self._changed.effective_batch, 'row')} a step"
         verdict.update(Content.styled(f"✓ {effective}; p on the screen checks memory, data and template", "$success"))
 
     @on(Input.Submitted)
@@ -136,18 +140,28 @@ class RecipeForm(Modal["Recipe | None"]):
         self.dismiss(None)
 
 
-def _note_id(path: str) -> str:
-    return "about-" + path.replace(".", "-")
+def row(path: str, field: Widget, told: str, width: int) -> FormRow:
+    """The row of a field: what it is called, the field, what it does, and its name in the recipe's file where that is another.
+
+    ``width`` are the cells of the terminal.
+    """
+    label = label_of(path)
+    named = "" if label == path else f" ({path})"
+    return FormRow(label, field, safe_line(told, 500) + named, *columns_for(width))
+
+
+def columns_for(width: int) -> tuple[int, int]:
+    """Cells of fields and of labels of a form, in a terminal of so many."""
+    return (20, 19) if width < _NARROW else (24, 23)
 
 
 def about(info: Any) -> str:
-    """What a field does, with the values it may have."""
-    allowed = [str(v) for v in get_args(info.annotation) if isinstance(v, str)]
-    return (info.description or "") + (f" One of: {', '.join(allowed)}." if allowed else "")
+    """What a field does."""
+    return info.description or ""
 
 
-def _suggester(kind: Any) -> SuggestFromList | None:
-    allowed = [str(v) for v in get_args(kind) if isinstance(v, str)]
+def choices_of(kind: Any) -> tuple[str, ...]:
+    """The few words that a field may have; none where it is written."""
     if kind is bool:
-        allowed = ["yes", "no"]
-    return SuggestFromList(allowed) if allowed else None
+        return ("yes", "no")
+    return tuple(str(v) for v in get_args(kind)) if get_origin(kind) is Literal else ()

@@ -170,7 +170,8 @@ class RecipesPane(Pane):
             self.ask_by("start", self._start, recipe, self._plans.get(recipe.sha256))
 
     async def _start(self, recipe: Recipe, plan: dict[str, Any] | None) -> None:
-        name = await start_run(self.shell, recipe, plan, planning=recipe.sha256 in self._planning)
+        planning = recipe.sha256 in self._planning
+        name = await start_run(self.shell, recipe, plan, planning=planning, look=self.action_plan)
         if name is not None:
             self.post_message(Changed(name))
 

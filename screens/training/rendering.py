@@ -32,6 +32,8 @@ HELP_RECIPES = "The newest version of each recipe. n makes one, enter edits it, 
 HELP_CHART = "s shows the next metric, m smooths, l is logarithmic, + and - zoom. Evaluation is dotted."
 
 _WIDE = 76
+# How the lines of one run are drawn, before their figures.
+_LEGEND = {"loss": ("━ ", STYLES[0]), "eval_loss": ("┄ ", STYLES[1])}
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,22 @@ def figures(run: Shown | None, charted: list[Shown], width: int) -> Content:
             parts += [("━ ", STYLES[index % len(STYLES)]), f"{safe_line(one.name)} {_last(one, 'loss')}  "]
         return Content.assemble(*parts)
     history = run.history
-    texts = [f"step {history.step} of {history.total}"]
+    if not history.total and not history.step:
+        message = run.own.job.message if run.own is not None and run.own.job is not None else ""
+        return Content.styled(safe_line(message) or "No step was recorded yet.", "$muted")
+    content = Content("\n".join(join_parts(_told(run), width or _WIDE)))
+    for mark, style in _LEGEND.values():
+        if (at := content.plain.find(mark)) >= 0:
+            content = content.stylize(style, at, at + len(mark))
+    if run.state == "running" and history.last_at:
+        why = stalled(list(history.series.get("seconds", {}).values()), time.time() - history.last_at)
+        content = Content.assemble(content, (f"\n⚠ {why}", "$warning")) if why else content
+    return content
+
+
+def _told(run: Shown) -> list[str]:
+    history = run.history
+    texts = [f"step {history.step:,}" + (f" of {history.total:,}" if history.total else "")]
     for name, label in (
         *_REWARDS,
         ("loss", "loss"),
@@ -166,18 +183,14 @@ def figures(run: Shown | None, charted: list[Shown], width: int) -> Content:
         ("learning_rate", "learning rate"),
     ):
         if history.last(name) is not None:
-            texts.append(f"{label} {_last(run, name)}")
+            texts.append(f"{_LEGEND.get(name, ('', ''))[0]}{label} {_last(run, name)}")
     speed, memory = history.last("tokens_per_s"), history.last("memory_bytes")
     texts += [f"{short_number(speed)} tok/s"] if speed else []
     texts += [f"{memory / 1e9:.2f} GB"] if memory else []
     left = history.remaining() if run.state == "running" else None
     if left is not None:
         texts.append(f"{duration_between(left[0], 2 * left[1])} left")
-    content = Content("\n".join(join_parts(texts, width or _WIDE)))
-    if run.state == "running" and history.last_at:
-        why = stalled(list(history.series.get("seconds", {}).values()), time.time() - history.last_at)
-        content = Content.assemble(content, (f"\n⚠ {why}", "$warning")) if why else content
-    return content
+    return texts
 
 
 def _last(run: Shown, name: str) -> str:

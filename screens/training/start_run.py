@@ -12,6 +12,7 @@ from llmops_tui.training.unpacking.cache import announcement
 from llmops_tui.training.worker import PLAN_ENTRY
 from screens.shell.job_progress import wait_for_job
 from screens.shell.shell import Shell
+from screens.training.start_dialog import PREFLIGHT, START, StartDialog
 from screens.training.sweep_form import SweepArguments, SweepForm
 from screens.widgets.dialogs import ConfirmDialog
 
@@ -45,15 +46,18 @@ async def allowed(shell: Shell, recipe: Recipe) -> bool:
     return True
 
 
-async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None, *, planning: bool) -> str | None:
-    """Start a run; where it was not looked at yet, or something was found, ask first. Its name, where it was started.
+async def start_run(
+    shell: Shell, recipe: Recipe, plan: dict[str, Any] | None, *, planning: bool, look: Callable[[], object]
+) -> str | None:
+    """Start a run, after asking. Its name, where it was started.
 
-    ``planning`` says that its preflight is at work now.
+    ``planning`` says that its preflight is at work now; ``look`` begins that, for whoever wants it first.
     """
+    unseen = plan is None and not planning
     if plan is None and planning:
         consequence = "Its preflight still runs: what it finds is not known yet."
     elif plan is None:
-        consequence = "No preflight yet: p checks data, template and memory first."
+        consequence = "No preflight yet, which checks data, template and memory."
     elif not plan["ok"]:
         errors = "; ".join(p["message"] for p in plan["problems"] if p["level"] == "error")
         shell.say(f"The preflight found errors: {errors}", title="Not started", severity="error", seconds=12)
@@ -63,7 +67,16 @@ async def start_run(shell: Shell, recipe: Recipe, plan: dict[str, Any] | None, *
         consequence = "; ".join(warnings) if warnings else "The preflight found no problems."
     if announced := await asyncio.to_thread(_announcement, shell, recipe):
         consequence = f"{announced}. {consequence}"
-    if not await shell.ask(ConfirmDialog(f"Train {recipe.name}?", consequence)) or not await allowed(shell, recipe):
+    question = f"Train {recipe.name}?"
+    if unseen:
+        what = await shell.ask(StartDialog(question, consequence))
+        if what == PREFLIGHT:
+            look()
+        begins = what == START
+    else:
+        sure = await shell.ask(ConfirmDialog(question, consequence))
+        begins = bool(sure)
+    if not begins or not await allowed(shell, recipe):
         return None
     run = await asyncio.to_thread(shell.services.training.start, recipe)
     shell.say(f"{run.name} started; it continues without this app.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
@@ -17,10 +17,13 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line
 from llmops_tui.training.recipe import value_at
+from llmops_tui.training.recipe_words import grouped
 from llmops_tui.training.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
 from llmops_tui.training.search_space import default_space, searchable, span_from_text, span_text
-from screens.training.recipe_form import about
-from screens.widgets.fields import Field
+from screens.training.recipe_form import about, columns_for, row
+from screens.widgets.dialogs import keys_line
+from screens.widgets.fields import Choice, Field
+from screens.widgets.form import FormRow
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -43,18 +46,19 @@ class SweepArguments(TypedDict):
 _MOST_TRIALS, _MOST_AT_ONCE = 10_000, 1000
 _HOW = {
     "trials": ("8", "How many short runs there are."),
-    "sampler": ("tpe", "; ".join(f"{name}: {told}" for name, told in SAMPLERS.items())),
-    "pruner": ("median", "; ".join(f"{name}: {told}" for name, told in PRUNERS.items())),
+    "sampler": ("tpe", "How the values of a trial are chosen."),
+    "pruner": ("median", "Which trials are ended early."),
     "objectives": ("loss", "; ".join(f"{name}: {told}" for name, told in OBJECTIVES.items())),
     "at once": ("", "On a cluster: how many trials train at once; empty: one a GPU, or one a node."),
 }
+_CHOICES = {"sampler": SAMPLERS, "pruner": PRUNERS}
 _SPANS = "Values with commas, or LOW..HIGH, then log or step N; empty: as the recipe has it."
 
 
 class SweepForm(Modal["SweepArguments | None"]):
     """What to search around a recipe; ctrl+s gives the search's arguments, escape none."""
 
-    CSS_PATH = "../dialog.tcss"
+    CSS_PATH = ["../dialog.tcss", "../widgets/form.tcss"]  # noqa: RUF012  declared so by Textual
     BINDINGS: ClassVar[list[Any]] = [
         Binding("ctrl+s,f2", "keep", "Search", priority=True),
         Binding("escape", "give_up", "Cancel"),
@@ -70,41 +74,35 @@ class SweepForm(Modal["SweepArguments | None"]):
 
     def compose(self) -> ComposeResult:
         """How it is searched, and a row for each field."""
+        width = self.app.size.width
         with Vertical(classes="dialog dialog-wide"):
             yield Static(Content(f"Search around {safe_line(self._recipe.name)}"), classes="dialog-title")
-            yield Static(_SPANS, classes="recipe-note", markup=False)
+            yield Static(_SPANS, classes="dialog-told", markup=False)
             with VerticalScroll(id="sweep-fields", can_focus=False):
                 for name, (default, told) in _HOW.items():
-                    yield from self._row(name, default, told, _known(name))
-                for path, info in searchable():
-                    now = figure(value_at(self._recipe, path), path)[:40]
-                    yield from self._row(path, self._spans.get(path, ""), f"Now {now}. {about(info)}", None)
+                    yield FormRow(name, _field(name, default), _told(name, default) or told, *columns_for(width))
+                known = dict(searchable())
+                for group, paths in grouped(known):
+                    yield Static(group, classes="form-heading", markup=False)
+                    for path in paths:
+                        now = figure(value_at(self._recipe, path), path)[:40]
+                        field = Field(self._spans.get(path, ""), name=path, compact=True)
+                        yield row(path, field, f"Now {now}. {about(known[path])}", width)
             yield Static("", id="sweep-verdict", markup=False)
-            keys = (
-                ("tab ↑↓", "$accent"),
-                " fields   ",
-                ("ctrl+s", "$accent"),
-                " search   ",
-                ("esc", "$accent"),
-                " cancel",
-            )
-            yield Static(Content.assemble(*keys), classes="dialog-keys")
-
-    def _row(self, name: str, value: str, told: str, known: SuggestFromList | None) -> ComposeResult:
-        with Horizontal(classes="recipe-row"):
-            yield Static(name, classes="recipe-name", markup=False)
-            yield Field(value, name=name, compact=True, suggester=known)
-            yield Static(safe_line(told), classes="recipe-note", markup=False)
+            yield keys_line(("tab ↑ ↓", "fields"), ("← →", "choices"), ("ctrl+s", "search"), ("esc", "cancel"))
 
     def on_mount(self) -> None:
         """The first verdict."""
         self._judge()
 
     @on(Input.Changed)
-    def _field_changed(self, event: Input.Changed) -> None:
+    @on(Choice.Changed)
+    def _field_changed(self, event: Input.Changed | Choice.Changed) -> None:
         event.stop()
-        name = event.input.name or ""
-        (self._typed if name in _HOW else self._spans)[name] = event.value
+        name = event.control.name or ""
+        (self._typed if name in _HOW else self._spans)[name] = event.control.value
+        if isinstance(event.control.parent, FormRow) and (told := _told(name, event.control.value)):
+            event.control.parent.tell(told, wrong=False)
         self._judge()
 
     def _arguments(self) -> SweepArguments:
@@ -169,6 +167,13 @@ class SweepForm(Modal["SweepArguments | None"]):
         self.dismiss(None)
 
 
-def _known(name: str) -> SuggestFromList | None:
-    known = {"sampler": SAMPLERS, "pruner": PRUNERS, "objectives": OBJECTIVES}.get(name)
-    return SuggestFromList(list(known)) if known else None
+def _told(name: str, word: str) -> str:
+    """What a word stands for that is chosen among a few; nothing for what is written."""
+    return _CHOICES.get(name, {}).get(word, "")
+
+
+def _field(name: str, default: str) -> Choice | Field:
+    if name in _CHOICES:
+        return Choice(tuple(_CHOICES[name]), default, name=name)
+    suggester = SuggestFromList(list(OBJECTIVES)) if name == "objectives" else None
+    return Field(default, name=name, compact=True, suggester=suggester)

@@ -10,12 +10,15 @@ from textual.content import Content
 from textual.widget import Widget
 
 from screens.widgets.canvas import Canvas, Drawn
+from screens.widgets.chart_scales import round_ends, round_powers, round_ticks, step_of
 from screens.widgets.pixel_canvas import PixelCanvas, shown_by
 
 LABEL = 8
 # A number below a chart for so many columns of it.
 _TICK_COLUMNS = 12
 _SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
+# So few rows have no room for round numbers between their ends.
+_FEW_ROWS = 6
 # Beyond it the arithmetic of axes overflows; a loss that large is drawn at the edge.
 _LARGEST = 1e250
 
@@ -81,11 +84,16 @@ class LineChart(Widget):
         """What is drawn, before it is smoothed and zoomed."""
         return self._series
 
+    @property
+    def weight(self) -> float:
+        """How strongly lines are smoothed; 0: not at all."""
+        return _SMOOTHINGS[self.smoothing]
+
     def cycle_smoothing(self) -> float:
         """The next of a few smoothings; returns its weight."""
         self.smoothing = (self.smoothing + 1) % len(_SMOOTHINGS)
         self.refresh()
-        return _SMOOTHINGS[self.smoothing]
+        return self.weight
 
     def toggle_logarithmic(self) -> bool:
         """Switch between a linear and a logarithmic scale."""
@@ -115,7 +123,7 @@ class LineChart(Widget):
             self._series,
             width,
             height,
-            weight=_SMOOTHINGS[self.smoothing],
+            weight=self.weight,
             logarithmic=self.logarithmic,
             zoom=self.zoom,
             utf8=self._utf8,
@@ -151,6 +159,8 @@ def draw(
     low, high = min(values), max(values)
     if low == high:
         low, high = low - abs(low or 1) * 0.05, high + abs(high or 1) * 0.05
+    if rows <= _FEW_ROWS:
+        low, high = round_powers(low, high) if logarithmic else round_ends(low, high)
     xs = [x for one in kept for x, _ in one.points]
     first, last = min(xs), max(xs)
     drawn = canvas(columns, rows)
@@ -229,23 +239,11 @@ def axis_labels(rows: int, ys: tuple[float, float], *, logarithmic: bool = False
     return labels
 
 
-def round_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from ``low`` to ``high``, steps of 1, 2 or 5 of a power of ten, at most one more than ``most``."""
-    step = _step(low, high, most)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, last + 1)]
-
-
-def _step(low: float, high: float, most: int) -> float:
-    power = 10.0 ** math.floor(math.log10((high - low) / most or 1.0))
-    return next(times * power for times in (1, 2, 5, 10) if times * power * most >= (high - low) * (1 - 1e-9))
-
-
 def _ticks(ys: tuple[float, float], rows: int) -> list[tuple[float, str]]:
     """Round numbers between two, at most five and no more than every second row."""
     low, high = ys
     most = max(1, min(4, (rows - 1) // 2))
-    step = _step(low, high, most)
+    step = step_of(low, high, most)
     places = max(0, -math.floor(math.log10(step)))
     found = round_ticks(low, high, most)
     # Large and tiny numbers are short in another way, which keeps no places.

@@ -15,8 +15,9 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
 from llmops_tui.spreadsheet_text import inert
 from llmops_tui.workspace.files import write_atomic
-from screens.widgets.chart import round_ticks, short_number
+from screens.widgets.chart import short_number
 from screens.widgets.chart_png import as_png
+from screens.widgets.chart_scales import round_ticks
 from screens.widgets.chart_shapes import HEIGHT, USUAL_SIZE, WIDTH, Shape, Stroke, Words
 
 SUFFIXES = (".svg", ".png", ".csv")

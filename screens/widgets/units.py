@@ -29,6 +29,12 @@ def share(value: float) -> str:
     return f"{value * 100:.0f}"
 
 
+def bar(value: float, cells: int) -> str:
+    """A part of one as a bar of so many cells."""
+    full = round(min(1.0, max(0.0, value)) * cells)
+    return "━" * full + "─" * (cells - full)
+
+
 def size(value: float) -> str:
     """Bytes; with their unit, since rows may differ by a million."""
     return next((f"{value / least:,.1f} {unit}" for least, unit in _SIZES if value >= least), f"{value:,.0f} B ")

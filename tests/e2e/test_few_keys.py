@@ -224,5 +224,11 @@ def test_an_answer_is_copied_inside_tmux(sample: Workspace, found_server: FakeMo
         # The focus is in an editor still, where a letter alone would be text: one key of the two allowed.
         tmux("send-keys", "M-y")
         wait_for(lambda: tmux("show-buffer", check=False) == "Hello world.")
+        # And the two that the line of jump mode names, for whoever has no alt.
+        tmux("delete-buffer")
+        tmux("send-keys", "F9")
+        wait_for(lambda: "y  Copy answer" in tmux("capture-pane", "-p"))
+        tmux("send-keys", "y")
+        wait_for(lambda: tmux("show-buffer", check=False) == "Hello world.")
     finally:
         tmux("kill-server", check=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from llmops_tui.workspace.layout import Workspace
 def job(state: JobState, *, cause: str = "", result: dict[str, Any] | None = None, progress: float = 1.0) -> Job:
     spec = JobSpec(entry="", arguments={})
     said = "row 1,999 of 2,000"
-    return Job("a", "import", "a", spec, state, cause, None, progress, said, result, 0.0, 0.0, 1.0, 0, None)
+    return Job("a", "import", "import of it", spec, state, cause, None, progress, said, result, 0.0, 0.0, 1.0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def job(state: JobState, *, cause: str = "", result: dict[str, Any] | None = Non
     [
         (
             {"model": "tiny", "path": "/models/tiny.gguf", "size_bytes": 26_000_000, "sha256": "ab" * 32},
-            "model tiny · path /models/tiny.gguf · size bytes 26 MB",
+            "model tiny · path /models/tiny.gguf · size 26 MB",
         ),
         (
             {"name": "a", "added_at": time.mktime((2026, 11, 28, 9, 5, 7, 0, 0, -1)), "looked_at": 3},
@@ -32,6 +33,33 @@ def job(state: JobState, *, cause: str = "", result: dict[str, Any] | None = Non
         ),
         ({"output": "", "total": 20, "failed": 0}, "total 20 · failed 0"),
         ({"runs": [{"run": "r1", "metrics": {}}, {"run": "r2", "metrics": {}}]}, "runs r1, r2"),
+        (
+            {
+                "runs": [
+                    {
+                        "run": "r1",
+                        "metrics": {"exact": {"mean": 0.125, "unit": "", "binary": True}, "latency": {"mean": 9.0}},
+                    },
+                    {"run": "r2", "metrics": {"latency": {"mean": 49.2035, "unit": "ms", "binary": False}}},
+                ]
+            },
+            "runs r1 exact 12.5%, r2 latency 49.2 ms",
+        ),
+        # What was made is called as one calls it, and never by its id.
+        (
+            {
+                "parts": [
+                    {"dataset": "a-train", "version": 1, "id": "dsv_1", "rows": 155},
+                    {"dataset": "a-eval", "version": 1, "id": "dsv_2", "rows": 1},
+                ]
+            },
+            "parts a-train@1 155 rows, a-eval@1 1 row",
+        ),
+        (
+            {"dataset": "a", "version": 2, "id": "dsv_3", "parent": 1, "rows": 170, "rejected": 0},
+            "dataset a@2 · rows 170 · made of a@1 · rejected 0",
+        ),
+        ({"run": "triage-1", "id": "job_1", "batch": [16, 2]}, "run triage-1 · batch 16 × 2"),
         ({"index": {"ref": "docs@2", "chunks": 7}, "unchanged": False}, "index docs@2 · unchanged no"),
         # A record without a name is for programs; where nothing else is told the last words are better than none.
         ({"funnel": {"kept": 3}, "removed": []}, "row 1,999 of 2,000"),
@@ -53,7 +81,7 @@ def test_the_facts_have_their_units_and_no_hashes() -> None:
     found = facts_of(
         job(JobState.DONE, result={"peak_bytes": 1_321_332_736, "loss": 0.59126311, "weights_sha256": "x"})
     )
-    assert found == [("peak bytes", "1.32 GB"), ("loss", "0.5913")]
+    assert found == [("peak", "1.32 GB"), ("loss", "0.5913")]
 
 
 def test_what_a_job_told_last_is_recorded_when_it_ends(workspace: Workspace) -> None:
@@ -69,3 +97,10 @@ def test_what_a_job_told_last_is_recorded_when_it_ends(workspace: Workspace) -> 
     store.update(job.id, message="of somebody else")
     context.record()
     assert store.get(job.id).message == "of somebody else"
+
+
+def test_what_stands_in_the_title_is_not_told_again() -> None:
+    made = job(JobState.DONE, result={"model": "tiny", "intact": True})
+    assert outcome(made) == "model tiny · intact yes"
+    assert outcome(replace(made, title="verify tiny")) == "intact yes"
+    assert outcome(replace(made, title="verify tiny", result={"model": "tiny"})) == "model tiny"

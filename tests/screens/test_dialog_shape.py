@@ -135,9 +135,18 @@ async def test_the_palette_offers_what_makes_sense_now_with_its_keys_in_a_column
         assert "Tour" in titles
         assert "End tour" not in titles
         drawn = [palette._line_of(n, 100) for n in range(len(palette._shown))]
-        assert {len("".join(text for text, _ in line[:-1])) for line in drawn} == {84}
+        # Keys stand below each other, at the right end.
+        assert len({len("".join(text for text, _ in line[:-1])) for line in drawn}) == 1
+        assert {len("".join(text for text, _ in line)) for line in drawn} == {99}
         assert [line[0][0].strip() for line in drawn].count("do") == 1
-        assert not any("_" in entry.keys.replace(" _ ", "") and "full_stop" in entry.keys for entry in palette._actions)
+        assert not any("full_stop" in key for entry in palette._actions for key in entry.keys)
+        # Of an action that of its keys which works in the editor that has the focus; all of them below the list.
+        keys = {entry.title: entry.key for entry in palette._actions if entry.kind == "do"}
+        assert (keys["Run"], keys["Blame"], keys["Model"]) == ("f5", "alt+l", "f4")
+        await pilot.press("down", "down", "down")
+        about = str(palette.query_one("#palette-about", Static).content)
+        assert "in words or tokens." in about
+        assert about.endswith("d  f3")
         assert str(len(palette._shown)) in str(palette.query_one("#palette-ways", Static).content)
         assert palette.query_one("#palette-found", LineList).size.height > 20
         await pilot.press("escape", "ctrl+n", "ctrl+p")

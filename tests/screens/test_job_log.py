@@ -7,7 +7,7 @@ from llmops_tui.jobs.store import JobStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.jobs.jobs_pane import COLUMNS, JobsPane
-from screens.jobs.log_pane import LogPane, overwritten
+from screens.jobs.log_pane import LogPane, overwritten, quiet
 from screens.widgets.motions import TextScroll
 from screens.widgets.table import Table
 from tests.screens.conftest import OpenApp, settle, until
@@ -27,6 +27,20 @@ def test_what_a_line_was_overwritten_with_is_shown(written: str, shown: str) -> 
     assert overwritten(written) == shown
 
 
+def test_warnings_of_packages_are_counted_and_not_shown() -> None:
+    written = [
+        "step 1 of 2  loss 3",
+        "/a/b.py:365: FutureWarning: this goes",
+        "  warnings.warn(",
+        "Loading weights: 100%|████| 12/12",
+        "step 2 of 2  loss 1",
+        "  kept",
+    ]
+    told = "· 3 lines of packages' warnings and progress bars; llmops job logs has all"
+    assert quiet(written) == [written[0], told, *written[4:]]
+    assert quiet([]) == []
+
+
 async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_app: OpenApp, sample: Workspace) -> None:
     launcher = JobLauncher(sample)
     verified = launcher.start(
@@ -41,11 +55,13 @@ async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_ap
         await until(pilot, lambda: bool(listed.jobs))
         await settle(pilot)
         column = next(column for column in COLUMNS if column.name == "outcome")
-        assert column.part(listed.jobs[0])[0] == "model support-base · intact yes"
+        assert column.part(listed.jobs[0])[0] == "intact yes"
         # Among the last that go where there is little room.
         assert "outcome" in [name for name, _ in listed.query_one(Table)._planned().widths]
         shown = str(pilot.app.screen.query_one("#log-head").render())
-        assert "intact  yes" in shown
+        assert "✓ done" in shown
+        assert "intact" in shown
+        assert "D delete" in str(pilot.app.screen.query_one(LogPane).border_subtitle)
 
 
 async def test_a_long_log_begins_with_a_whole_line_and_is_shown_at_its_end(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.client import StreamEnd
 from llmops_tui.prompts.run_history import RunRecord
-from screens.playground.run_figures import ended
+from screens.playground.run_figures import ended, figures, told_elsewhere
 
 
 def test_an_end_says_its_reason_beside_its_figures_and_among_them() -> None:
@@ -14,3 +15,31 @@ def test_an_end_says_its_reason_beside_its_figures_and_among_them() -> None:
     found = ended(run, "run_1", end, "text", "thought")
     assert (found.id, found.finish_reason, found.output, found.thinking) == ("run_1", "stop", "text", "thought")
     assert (found.prompt_tokens, found.ttft_ms) == (3, 1.5)
+
+
+def test_no_figure_is_broken_at_the_end_of_a_line() -> None:
+    run = RunRecord(
+        "run_1", 1.0, "m", "p", 1, finish_reason="stop", completion_tokens=1200, ttft_ms=1.5, tokens_per_s=99.0,
+        prompt_tokens=35, reused_tokens=28, context=1024,
+    )  # fmt: skip
+    told = figures(run, 40).plain.splitlines()
+    assert told == [
+        "1200 tokens · first 2 ms · 99 tok/s".replace("1200", "1,200"),
+        "prompt 35 of 1,024, 28 reused · stop",
+    ]
+    assert not any(line.startswith("·") for line in told)
+
+
+def test_an_answer_that_was_cut_off_says_what_to_do() -> None:
+    told = figures(RunRecord("run_1", 1.0, "m", "p", 1, finish_reason="length"), 80)
+    assert told.plain == "length: cut off, p raises max tokens"
+    assert any("$warning" in str(span.style) for span in told.spans)
+
+
+def test_a_long_error_that_stands_where_the_answer_would_be_is_a_short_notice() -> None:
+    long = LlmopsError("adapter_load_failed", "llama.cpp could not load it: " + "tensor " * 60, "Take another.")
+    assert len(told_elsewhere(long).told) < 200
+    short = LlmopsError("no_model", "no model is chosen", "F4 chooses one.")
+    assert told_elsewhere(short) is short
+    memory = LlmopsError("memory_short", "no room " * 40)
+    assert told_elsewhere(memory) is memory

@@ -125,7 +125,9 @@ async def test_what_runs_is_the_first_row_and_what_is_done_has_no_share(open_app
         assert "0:07" in rows[1]
         assert "3 · 1 running" in str(pilot.app.screen.query_one("#jobs-list").border_title)
         log = str(pilot.app.screen.query_one("#log-head").visual)  # type: ignore[attr-defined]
-        assert log.startswith("verify small  running")
+        assert log.startswith("▶ running  ━━───")
+        assert "verify small" in str(pilot.app.screen.query_one("#log").border_title)
+        assert "x cancel" in str(pilot.app.screen.query_one("#log").border_subtitle)
         await pilot.press("down", "r")
         await settle(pilot)
         assert any("import b is done: nothing is left" in one.message for one in pilot.app._notifications)

@@ -25,10 +25,11 @@ from screens.training.recipe_form import RecipeForm
 from screens.training.recipes_pane import RecipesPane
 from screens.training.runs_pane import RunsPane
 from screens.training.screen import TrainingScreen
+from screens.training.start_dialog import StartDialog
 from screens.training.sweep_form import SweepForm
 from screens.widgets.chart import LineChart
 from screens.widgets.dialogs import ConfirmDialog
-from screens.widgets.fields import Field
+from screens.widgets.fields import Choice, Field
 from screens.widgets.table import Table
 from tests.fakes import end_processes, start_no_processes
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -153,7 +154,7 @@ async def test_a_recipe_is_made_from_a_preset_changed_and_kept(open_app: OpenApp
         assert pilot.app.screen is form
         fields["lora.rank"].value = "64"
         await pilot.pause()
-        assert "16 × 1" in str(form.query_one("#recipe-verdict", Static).content)
+        assert "16 at once × 1 accumulated = 16 rows" in str(form.query_one("#recipe-verdict", Static).content)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "triage-tiny@1 is saved" in notices(pilot))
         await settle(pilot)
@@ -206,10 +207,15 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
         screen = await open_training(pilot)
         await pilot.press("f5")
         await pilot.pause()
-        assert isinstance(pilot.app.screen, ConfirmDialog)
+        assert isinstance(pilot.app.screen, StartDialog)
         await pilot.press("n")
         await settle(pilot)
         assert store.all() == []
+        await pilot.press("f5", "p")
+        await until(pilot, lambda: [job.kind for job in store.jobs.all()] == ["plan"])
+        assert store.all() == []
+        store.jobs.update(store.jobs.all()[0].id, state="cancelled")
+        await settle(pilot)
         screen.model.plans[recipe().sha256] = {
             "ok": False,
             "problems": [{"level": "error", "message": "no memory", "hint": ""}],
@@ -463,8 +469,9 @@ async def test_a_sweep_is_only_started_where_each_trial_could_be_run(
         fields["lora.dora"].value = ""
         fields["objectives"].value = "loss, size"
         await until(pilot, lambda: "Use the pruner none" in str(form.query_one("#sweep-verdict", Static).content))
-        fields["pruner"].value = "none"
-        fields["sampler"].value = "nsga2"
+        chosen = {choice.name: choice for choice in form.query(Choice)}
+        chosen["pruner"].value = "none"
+        chosen["sampler"].value = "nsga2"
         fields["at once"].value = "3"
         await until(pilot, lambda: "one after another" in str(form.query_one("#sweep-verdict", Static).content))
         fields["at once"].value = ""

@@ -69,7 +69,7 @@ def test_figures_keep_their_digits_from_step_to_step() -> None:
     assert "learning rate 1.13e-03" in told[0]
     assert "learning rate 8.00e-04" in told[1]
     # As in the list.
-    assert "loss 0.500 · eval loss 0.510" in told[0]
+    assert "━ loss 0.500 · ┄ eval loss 0.510" in told[0]
 
 
 def test_what_a_result_and_the_record_of_its_run_both_tell_is_told_once() -> None:

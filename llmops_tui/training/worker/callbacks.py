@@ -32,6 +32,9 @@ from llmops_tui.training.worker.outcome import StoppedAfterSaveError
 
 _NAMES = {"entropy", "mean_token_accuracy", "epoch", "num_tokens", *FIGURES}
 _PREFERENCE = "rewards/"
+# What figures are called in a job's output, where that is not their name, and the cells of most.
+_SAID = {"grad_norm": "gradient norm", "mean_token_accuracy": "token accuracy", "num_tokens": "tokens"}
+_FIGURE_CELLS = 9
 _MEASURED = ("eval_loss", "eval_runtime", "eval_reward", "eval_length")
 _REPORT_SECONDS = 2.0
 
@@ -55,13 +58,16 @@ def _beside_torch() -> int:
 
 
 def figures_line(step: int, of: int, logs: Mapping[str, object]) -> str:
-    """The figures of a step, or of an evaluation, as a line of the job's output; what is no number is left out."""
+    """The figures of a step, or of an evaluation, as a line of the job's output; what is no number is left out.
+
+    Figures stand below each other from step to step.
+    """
     told = [
-        f"{name.replace('_', ' ')} {figure(float(value), name)}"
+        f"{_SAID.get(name, name.replace('_', ' '))} {figure(float(value), name):<{_FIGURE_CELLS}}"
         for name, value in logs.items()
         if isinstance(value, int | float | str) and _number(value)
     ]
-    return "  ".join([f"step {step} of {of}", *told]) + "\n"
+    return " ".join([f"step {step:>{len(str(of))}} of {of} ", *told]).rstrip() + "\n"
 
 
 class RunCallback(TrainerCallback):
