@@ -19,6 +19,7 @@ from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
 from screens.navigation import Destination, ScreenPlace
+from screens.opening import opening_frame
 from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
@@ -93,6 +94,11 @@ class LlmopsApp(SnippetActions):
     def get_line_filters(self) -> list[LineFilter]:
         """Textual's filters, and last of all the one that keeps frames harmless."""
         return [*super().get_line_filters(), self._frame_filter]
+
+    def on_compose(self) -> None:
+        """Say that the workspace is opened: behind this, the first screen is loaded and made."""
+        if (write := self.terminal_writer()) is not None:
+            write(self._delta.render(opening_frame(self, self.services.workspace.name), self.console))
 
     def on_mount(self) -> None:
         """Keys, and what has to be told at once."""
