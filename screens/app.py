@@ -19,7 +19,7 @@ from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
 from screens.navigation import Destination, ScreenPlace
-from screens.opening import opening_frame
+from screens.opening import Opening
 from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
@@ -27,7 +27,6 @@ from screens.shell.copy_menu import Copier
 from screens.shell.snippet_actions import SnippetActions
 from screens.shell.status_line import StatusPart
 from screens.shell.tab_line import TabLine
-from screens.textual_caches import keep_no_widgets
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
 
@@ -36,7 +35,7 @@ _STATUS_PLACES = {
 }  # fmt: skip
 
 
-class LlmopsApp(SnippetActions):
+class LlmopsApp(Opening, SnippetActions):
     """The face of one workspace."""
 
     # The style sheet of the first screen is read with that of the app: reading it later parses everything again.
@@ -59,7 +58,6 @@ class LlmopsApp(SnippetActions):
         start: Destination | None = None,
         tour: bool = False,
     ) -> None:
-        keep_no_widgets()
         if start is not None and start.screen in SCREEN_KEYS.values():
             # The first frame is of the screen that was in front when the app was left.
             self.DEFAULT_MODE = start.screen  # type: ignore[misc]  # Textual reads it of the app
@@ -94,11 +92,6 @@ class LlmopsApp(SnippetActions):
     def get_line_filters(self) -> list[LineFilter]:
         """Textual's filters, and last of all the one that keeps frames harmless."""
         return [*super().get_line_filters(), self._frame_filter]
-
-    def on_compose(self) -> None:
-        """Say that the workspace is opened: behind this, the first screen is loaded and made."""
-        if (write := self.terminal_writer()) is not None:
-            write(self._delta.render(opening_frame(self, self.services.workspace.name), self.console))
 
     def on_mount(self) -> None:
         """Keys, and what has to be told at once."""

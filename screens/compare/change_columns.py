@@ -19,13 +19,13 @@ Columns = tuple[Column, ...]
 async def add_column(shell: Shell, state: CompareState, near: Column) -> Columns | None:
     """The columns with one more: the one that is looked at, with a model that is asked for; those not here yet first."""
     check_count(len(state.columns) + 1)
-    model = await _ask_model(shell, state, "Add a column with the model …", near)
+    model = await _ask_model(shell, state, f"Add a column of {near.ref} with the model …", near)
     return None if model is None else (*state.columns, replace(near, model=model))
 
 
 async def change_model(shell: Shell, state: CompareState, column: Column) -> Columns | None:
     """The columns with another model in one of them."""
-    model = await _ask_model(shell, state, "The model of this column", column)
+    model = await _ask_model(shell, state, f"The model of {column.ref}", column)
     return None if model is None else with_column(state.columns, column, replace(column, model=model))
 
 

@@ -56,6 +56,7 @@ class ColumnsPane(Pane):
         self._timer: Timer | None = None
         self._worker: Worker[None] | None = None
         self.place = 0  # of the column that is looked at
+        self._first = 0  # of those that are seen
 
     def compose(self) -> ComposeResult:
         """All columns there may be; those that are not are hidden."""
@@ -102,23 +103,22 @@ class ColumnsPane(Pane):
         self._page()
 
     def _page(self) -> None:
-        """Show the columns around the one that is looked at: all where there is room, else a page of them."""
+        """Show as many columns as can be read, the one that is looked at among them; the others stay where they are."""
         self.query_one("#compare-empty").display = not (count := len(self._state.columns))
         self.query_one("#compare-views").display = bool(count)
         if not count:
             self.set_title("Columns")
             return
         fitting = max(1, min(count, self.size.width // _NARROWEST))
-        pages = -(-count // fitting)
-        each = -(-count // pages)
-        first = self.place // each * each
-        end = min(first + each, count)
+        first = self._first = max(0, min(max(self._first, self.place - fitting + 1), self.place, count - fitting))
+        end = first + fitting
         for place, view in enumerate(self._views):
             view.display = first <= place < end
             view.set_class(place == end - 1, "-last")
-        more = f"{first + 1}–{end} of {count}, {'l shows more' if end < count else 'h shows those before'}"
+        ways = " and ".join(key for key, hidden in (("h", first > 0), ("l", end < count)) if hidden)
+        more = f"{first + 1}–{end} of {count}, {ways} {'show' if ' ' in ways else 'shows'} more" if ways else ""
         common = safe_line(common_title(self._state.columns), 60)
-        self.set_title("Columns", " · ".join(filter(None, (common, more if pages > 1 else ""))))
+        self.set_title("Columns", " · ".join(filter(None, (common, more))))
 
     @on(ColumnView.Focused)
     def _focused(self, event: ColumnView.Focused) -> None:

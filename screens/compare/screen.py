@@ -230,10 +230,14 @@ class CompareScreen(BaseScreen):
     # ── out ──
 
     def action_cancel(self) -> None:
-        """Stop what runs, then leave a filled pane, then go back."""
+        """Stop what runs, then show the texts as they are, then leave a filled pane, then go back."""
         if self._columns.stop():
             return
-        if self.has_class("-maximised"):
+        if self.state.reference is not None:
+            self.state.reference = None
+            self._columns.show()
+            self._columns.focus_inside()
+        elif self.has_class("-maximised"):
             self.toggle_maximised()
         else:
             self.act("back", self._back)
