@@ -115,8 +115,12 @@ class ColumnsPane(Pane):
         for place, view in enumerate(self._views):
             view.display = first <= place < end
             view.set_class(place == end - 1, "-last")
-        ways = " and ".join(key for key, hidden in (("h", first > 0), ("l", end < count)) if hidden)
-        more = f"{first + 1}–{end} of {count}, {ways} {'show' if ' ' in ways else 'shows'} more" if ways else ""
+        ways = "h" * (first > 0) + "l" * (end < count)
+        more = (
+            f"{first + 1}–{end} of {count}, {' and '.join(ways)} {'show' if len(ways) > 1 else 'shows'} more"
+            if ways
+            else ""
+        )
         common = safe_line(common_title(self._state.columns), 60)
         self.set_title("Columns", " · ".join(filter(None, (common, more))))
 

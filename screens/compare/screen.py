@@ -235,8 +235,7 @@ class CompareScreen(BaseScreen):
             return
         if self.state.reference is not None:
             self.state.reference = None
-            self._columns.show()
-            self._columns.focus_inside()
+            self._show()
         elif self.has_class("-maximised"):
             self.toggle_maximised()
         else:
@@ -257,8 +256,7 @@ class CompareScreen(BaseScreen):
         if self._columns.running:
             self.shell.say("The columns are running; esc stops them.", severity="warning")
         else:
-            # In place of the board that is being read for a screen that was just made, whichever comes first.
-            self._brought = True
+            self._brought = True  # in place of the board that is being read for a screen that was just made
             self.act("load", self._bring, destination)
 
     async def _bring(self, destination: ComparePlace) -> None:
