@@ -22,7 +22,7 @@ from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, common_titl
 from llmops_tui.prompts.compare.records import Answering
 from llmops_tui.safe_text import safe_line
 from screens.compare.column_view import ColumnView
-from screens.compare.state import ALONE, EMPTY, CompareState
+from screens.compare.state import ALONE, EMPTY, CompareState, part_of
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
@@ -115,12 +115,7 @@ class ColumnsPane(Pane):
         for place, view in enumerate(self._views):
             view.display = first <= place < end
             view.set_class(place == end - 1, "-last")
-        ways = "h" * (first > 0) + "l" * (end < count)
-        more = (
-            f"{first + 1}–{end} of {count}, {' and '.join(ways)} {'show' if len(ways) > 1 else 'shows'} more"
-            if ways
-            else ""
-        )
+        more = part_of(first, end, count)
         common = safe_line(common_title(self._state.columns), 60)
         self.set_title("Columns", " · ".join(filter(None, (common, more))))
 
