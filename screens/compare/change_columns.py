@@ -19,7 +19,7 @@ Columns = tuple[Column, ...]
 async def add_column(shell: Shell, state: CompareState, near: Column) -> Columns | None:
     """The columns with one more: the one that is looked at, with a model that is asked for; those not here yet first."""
     check_count(len(state.columns) + 1)
-    model = await _ask_model(shell, state, f"Add a column of {near.ref} with the model …", near)
+    model = await _ask_model(shell, state, f"Add a column: {near.ref} with the model …", near)
     return None if model is None else (*state.columns, replace(near, model=model))
 
 

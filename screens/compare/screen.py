@@ -68,8 +68,7 @@ class CompareScreen(BaseScreen):
 
     async def _load(self, name: str) -> None:
         boards = Boards(self.services.event_log)
-        board = await asyncio.to_thread(boards.load, name)
-        await self._show_board(board)
+        await self._show_board(await asyncio.to_thread(boards.load, name))
 
     async def _show_board(self, board: Board) -> None:
         """Show a board with its answers."""
@@ -230,14 +229,14 @@ class CompareScreen(BaseScreen):
     # ── out ──
 
     def action_cancel(self) -> None:
-        """Stop what runs, then show the texts as they are, then leave a filled pane, then go back."""
+        """Stop what runs, then leave a filled pane, then show texts as they are, then go back."""
         if self._columns.stop():
-            return
-        if self.state.reference is not None:
-            self.state.reference = None
-            self._show()
+            pass
         elif self.has_class("-maximised"):
             self.toggle_maximised()
+        elif self.state.reference is not None:
+            self.state.reference = None
+            self._columns.show()
         else:
             self.act("back", self._back)
 
@@ -256,7 +255,8 @@ class CompareScreen(BaseScreen):
         if self._columns.running:
             self.shell.say("The columns are running; esc stops them.", severity="warning")
         else:
-            self._brought = True  # in place of the board that is being read for a screen that was just made
+            # In place of the board that is being read for a screen that was just made, whichever comes first.
+            self._brought = True
             self.act("load", self._bring, destination)
 
     async def _bring(self, destination: ComparePlace) -> None:
