@@ -19,6 +19,7 @@ from screens import terminal
 from screens.actions import SCREEN_KEYS, bindings_of
 from screens.frame_filter import FrameFilter
 from screens.navigation import Destination, ScreenPlace
+from screens.opening import Opening
 from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.base import BaseScreen
@@ -26,7 +27,6 @@ from screens.shell.copy_menu import Copier
 from screens.shell.snippet_actions import SnippetActions
 from screens.shell.status_line import StatusPart
 from screens.shell.tab_line import TabLine
-from screens.textual_caches import keep_no_widgets
 from screens.theme import ANSI_DEFAULTS, DEFAULT_THEME, THEMES, VARIABLE_DEFAULTS
 from screens.widgets.panel import Panel
 
@@ -35,7 +35,7 @@ _STATUS_PLACES = {
 }  # fmt: skip
 
 
-class LlmopsApp(SnippetActions):
+class LlmopsApp(Opening, SnippetActions):
     """The face of one workspace."""
 
     # The style sheet of the first screen is read with that of the app: reading it later parses everything again.
@@ -58,7 +58,6 @@ class LlmopsApp(SnippetActions):
         start: Destination | None = None,
         tour: bool = False,
     ) -> None:
-        keep_no_widgets()
         if start is not None and start.screen in SCREEN_KEYS.values():
             # The first frame is of the screen that was in front when the app was left.
             self.DEFAULT_MODE = start.screen  # type: ignore[misc]  # Textual reads it of the app

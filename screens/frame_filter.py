@@ -9,7 +9,7 @@ from textual.filter import LineFilter
 from llmops_tui.safe_text import strip_frame_controls
 
 # For terminals without UTF-8: the app's own signs and borders, one cell for one cell.
-_PLAIN = str.maketrans("…▾▴▸▶●◆■□▣✓✗‖–·×“”╭╮╰╯│─┌┐└┘├┤┬┴┼━┃", '~v^>>*#=-#+x|--x""++++|-+++++++++=|')
+_PLAIN = str.maketrans("…▾▴▸▶●◆■□▣✓✗‖–·×“”╭╮╰╯│─┌┐└┘├┤┬┴┼━┃▂", '~v^>>*#=-#+x|--x""++++|-+++++++++=|_')
 
 
 class FrameFilter(LineFilter):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.rotating_log import RotatingLog
+from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.files import append_text
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.marker import existing
@@ -43,35 +44,30 @@ def launch(
 
     Returns the exit code of the command: 128 plus the number of the signal that ended it.
     """
-    from llmops_tui.user_files import peek_settings
     from llmops_tui.workspace.trust import HOW, refuse_links, untrusted_reason
-    from screens.keymap import load_keymap
 
-    profile = terminal.detect()
-    settings = peek_settings()
-    keymap, problems = load_keymap()
-    terminal.prepare_environment(profile, str(settings.get("animations", "auto")))
-    # Some shells export the size the terminal once had; the terminal itself knows better.
-    for name in ("COLUMNS", "LINES"):
-        os.environ.pop(name, None)
-    if settings.get("charts") == "ascii":
-        profile = terminal.without_utf8(profile)
     # Nothing made while starting is garbage; collecting begins again with the first look at the machine.
     gc.disable()
     # What was frozen is never collected, and DuckDB's bindings would tell on the terminal what is left at the end.
     atexit.register(gc.unfreeze)
-    existing(workspace)
-    refuse_links(workspace)
-    if why := untrusted_reason(workspace):
+    with _told(f"Opening {safe_line(workspace.name)} ..."):
+        existing(workspace)
+        refuse_links(workspace)
+        profile, settings = prepared()
+        # These load Textual, which takes seconds on a busy machine.
+        from screens.app import LlmopsApp
+        from screens.keymap import load_keymap
+        from screens.theme import DEFAULT_THEME
+
+        keymap, problems = load_keymap()
+        why = untrusted_reason(workspace)
+    if why:
         notes = (
             *notes,
             f"This workspace is not trusted: {why}. Its remote models, keys and commands are disabled. {HOW}",
         )
     _log_to(workspace.logs / "app.log")
     with _terminal_kept(workspace.logs / "native.log"):
-        from screens.app import LlmopsApp
-        from screens.theme import DEFAULT_THEME
-
         theme = str(settings.get("theme", DEFAULT_THEME))
         # The tour begins at the beginning.
         last = _last_place(workspace)
@@ -91,6 +87,30 @@ def launch(
         sys.stderr.write(f"llmops ended with an error; see {workspace.logs / 'native.log'}\n")
         return int(app.return_code)
     return code
+
+
+def prepared() -> tuple[terminal.TerminalProfile, dict[str, Any]]:
+    """What the terminal can do, and the user's settings; the environment says both to Textual, which is not loaded yet."""
+    from llmops_tui.user_files import peek_settings
+
+    profile, settings = terminal.detect(), peek_settings()
+    terminal.prepare_environment(profile, str(settings.get("animations", "auto")))
+    # Some shells export the size the terminal once had; the terminal itself knows better.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+    return terminal.without_utf8(profile) if settings.get("charts") == "ascii" else profile, settings
+
+
+@contextlib.contextmanager
+def _told(text: str) -> Iterator[None]:
+    """Say meanwhile what is done, on a line that is as it was behind that."""
+    sys.stdout.write(f"{text}\r")
+    sys.stdout.flush()
+    try:
+        yield
+    finally:
+        sys.stdout.write("\x1b[K")
+        sys.stdout.flush()
 
 
 def _last_place(workspace: Workspace) -> Destination | None:

@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
+from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import tone_of
 from screens.shell.pane import Pane
@@ -106,6 +107,16 @@ def _of(run: ChainRunRecord) -> str:
     return safe_line(json.dumps(run.asked["inputs"], ensure_ascii=False))[:_LONG]
 
 
+def _note(run: ChainRunRecord) -> str:
+    """What came of a run that ended, and how far one is that goes on."""
+    result = run.job.result
+    if run.job.cause or not result:
+        return run.job.cause or run.job.message
+    known = f", {result['cached']:,} known" if result["cached"] else ""
+    rows = f"{counted(result['rows'], 'row')} · " if run.asked["dataset"] else ""
+    return f"{rows}{counted(result['requests'], 'request')}{known} · {counted(result['tokens'], 'token')}"
+
+
 def _columns() -> list[Column[ChainRunRecord]]:
     return [
         Column("at", lambda run: units.moment(run.job.created_at),
@@ -113,5 +124,5 @@ def _columns() -> list[Column[ChainRunRecord]]:
         Column("version", lambda run: run.ref, rank=3),
         Column("state", _state),
         Column("of", _of, share=1, least=8, most=_LONG, rank=1),
-        Column("note", lambda run: run.job.cause or run.job.message, share=1, least=8, most=_LONG, rank=2, spare=True),
+        Column("note", _note, share=1, least=8, most=_LONG, rank=2, spare=True),
     ]  # fmt: skip

@@ -18,6 +18,7 @@ from screens.chains.steps_pane import StepsPane
 from screens.chains.text_pane import TextPane
 from screens.navigation import ScreenPlace
 from screens.shell.live_screen import LiveScreen
+from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from screens.services import Services
@@ -116,6 +117,7 @@ class ChainsScreen(LiveScreen):
             return
         if (run := await start_run(self.shell, text.tools, version, rows=rows)) is not None:
             await self._load_runs(run)
+            self._show_run()
 
     @on(StepsPane.Again)
     def _again(self) -> None:
@@ -133,6 +135,18 @@ class ChainsScreen(LiveScreen):
         written = text.text if text.name_of_chain == run.asked["chain"] and text.changed else run.asked["text"]
         if (made := await run_from(self.shell, text.tools, run, step, written)) is not None:
             await self._load_runs(made)
+            self._show_run()
+
+    def _show_run(self) -> None:
+        """Where the panes of runs are not seen, in place of those one writes in."""
+        runs = self.query_one(RunsPane)
+        if not runs.display:
+            self.reveal(runs)
+            self.call_after_refresh(runs.focus_inside)
+
+    def reveal(self, panel: Panel) -> None:
+        """On a narrow terminal the chain and its text are seen, or its runs."""
+        self.set_class(panel.id in {"chains-runs", "chains-steps", "chains-shown"}, "-running")
 
     # ── leaving ──
 

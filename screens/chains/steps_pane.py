@@ -13,6 +13,7 @@ from textual.message import Message
 from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
+from screens.widgets import units
 from screens.widgets.columns import Column, Part
 from screens.widgets.table import Table
 
@@ -129,8 +130,8 @@ def _columns() -> list[Column[SpanRecord]]:
     return [
         Column("step", lambda one: one["path"], most=40),
         Column("kind", lambda one: (one["kind"], "muted"), rank=2),
-        Column("took", lambda one: f"{one['seconds']:.2f}", lambda one: one["seconds"],
-            unit="s", right=True, falling=True, rank=1),
+        Column("took", lambda one: units.whole(one["seconds"] * 1000), lambda one: one["seconds"],
+            unit="ms", right=True, falling=True, rank=1),
         Column("tokens", lambda one: f"{_tokens(one):,}" if _tokens(one) else "", _tokens, right=True, falling=True, rank=3),
         Column("stopped", lambda one: "known" if one["cached"] else one["stopped"], rank=4, spare=True),
         Column("output", _came, share=1, least=8, most=_LONG),

@@ -25,7 +25,7 @@ async def add_column(shell: Shell, state: CompareState, near: Column) -> Columns
 
 async def change_model(shell: Shell, state: CompareState, column: Column) -> Columns | None:
     """The columns with another model in one of them."""
-    model = await _ask_model(shell, state, "The model of this column", column)
+    model = await _ask_model(shell, state, f"The model of {column.ref}", column)
     return None if model is None else with_column(state.columns, column, replace(column, model=model))
 
 

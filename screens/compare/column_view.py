@@ -86,7 +86,10 @@ class ColumnView(Vertical):
 
     def show(self, answer: Answering, *, placeholder: str) -> None:
         """Show an answer as it is."""
+        had_focus = self._changes.has_focus
         self._changes.display, self.stream.display = False, True
+        if had_focus:
+            self.stream.focus()
         self.stream.clear(placeholder if answer.error is None else answer.error.told)
         if answer.pieces:
             self.stream.show(answer.text)

@@ -22,7 +22,7 @@ from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, common_titl
 from llmops_tui.prompts.compare.records import Answering
 from llmops_tui.safe_text import safe_line
 from screens.compare.column_view import ColumnView
-from screens.compare.state import ALONE, EMPTY, CompareState
+from screens.compare.state import ALONE, EMPTY, CompareState, part_of
 from screens.shell.pane import Pane
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class ColumnsPane(Pane):
         self._timer: Timer | None = None
         self._worker: Worker[None] | None = None
         self.place = 0  # of the column that is looked at
+        self._first = 0  # of those that are seen
 
     def compose(self) -> ComposeResult:
         """All columns there may be; those that are not are hidden."""
@@ -102,23 +103,21 @@ class ColumnsPane(Pane):
         self._page()
 
     def _page(self) -> None:
-        """Show the columns around the one that is looked at: all where there is room, else a page of them."""
+        """Show as many columns as can be read, the one that is looked at among them; the others stay where they are."""
         self.query_one("#compare-empty").display = not (count := len(self._state.columns))
         self.query_one("#compare-views").display = bool(count)
         if not count:
             self.set_title("Columns")
             return
         fitting = max(1, min(count, self.size.width // _NARROWEST))
-        pages = -(-count // fitting)
-        each = -(-count // pages)
-        first = self.place // each * each
-        end = min(first + each, count)
+        first = self._first = max(0, min(max(self._first, self.place - fitting + 1), self.place, count - fitting))
+        end = first + fitting
         for place, view in enumerate(self._views):
             view.display = first <= place < end
             view.set_class(place == end - 1, "-last")
-        more = f"{first + 1}–{end} of {count}, {'l shows more' if end < count else 'h shows those before'}"
+        more = part_of(first, end, count)
         common = safe_line(common_title(self._state.columns), 60)
-        self.set_title("Columns", " · ".join(filter(None, (common, more if pages > 1 else ""))))
+        self.set_title("Columns", " · ".join(filter(None, (common, more))))
 
     @on(ColumnView.Focused)
     def _focused(self, event: ColumnView.Focused) -> None:

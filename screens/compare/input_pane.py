@@ -20,6 +20,9 @@ from screens.widgets.motions import TextScroll
 
 _HELP = "What all columns are asked: the variables of their prompts, as the playground has them. e changes one."
 
+_NONE = "The prompts have no variables: all columns are asked the same text. u opens a prompt in the playground."
+_UNSET = "The variables have no values yet: e gives them some; o asks the rows of a dataset."
+
 
 class InputPane(Pane):
     """The variables, and what changes them."""
@@ -50,8 +53,7 @@ class InputPane(Pane):
             Content.assemble(*parts)
             if parts
             else Content.styled(
-                "The prompts have no variables: all columns are asked the same text. u opens a prompt in the playground.",
-                "$muted",
+                _UNSET if any("{{" in c.template + c.system for c in board.columns) else _NONE, "$muted"
             )
         )
 

@@ -124,6 +124,13 @@ class CompareState:
         return changed
 
 
+def part_of(first: int, end: int, count: int) -> str:
+    """Which of the columns are seen, and by what keys the others are; nothing where all are."""
+    keys = "h" * (first > 0) + "l" * (end < count)
+    shows = "show" if len(keys) > 1 else "shows"
+    return f"{first + 1}–{end} of {count}, {' and '.join(keys)} {shows} more" if keys else ""
+
+
 def answers_of(board: Board, history: RunHistory) -> list[Answering]:
     """The answers of a board's last round, from the traces of its runs; for a thread."""
     last = board.rounds[-1] if board.rounds else None

@@ -14,6 +14,7 @@ from llmops_tui.inference.engine_wire import Health
 from llmops_tui.models.registry import Model
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.training.records import ProofStep
+from screens.widgets import units
 from screens.widgets.proof import proof_table
 
 if TYPE_CHECKING:
@@ -126,6 +127,12 @@ def facts(model: Model, *, loaded: bool, details: Details, width: int = 0) -> Co
     return Content.assemble(*parts)
 
 
+def _counted(parameters: int) -> str:
+    """So many in few digits, and exactly."""
+    short = units.count(parameters)[0]
+    return short if short == f"{parameters:,}" else f"{short} ({parameters:,})"
+
+
 def _rows(rows: list[tuple[str, Any]], room: int = _ROOM) -> list[Part]:
     parts: list[Part] = []
     for name, value in rows:
@@ -168,7 +175,7 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
         ("name in file", header.get("name")),
         ("architecture", header.get("architecture")),
         ("quantization", model.quantization),
-        ("parameters", f"{int(header.get('parameters') or 0):,}"),
+        ("parameters", _counted(int(header.get("parameters") or 0))),
         ("context", f"{int(header.get('context_length') or 0):,} tokens"),
         ("layers", header.get("layers")),
         ("vocabulary", f"{int(header.get('vocabulary') or 0):,} tokens"),

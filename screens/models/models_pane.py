@@ -40,19 +40,20 @@ _SIGNS = {"▣": "loaded", "□": "not loaded", "+": "adapter", "◇": "remote"}
 def model_columns(is_loaded: Callable[[Model], bool]) -> list[Column[Model]]:
     """All that can be shown of a model; ``is_loaded`` says whether its server runs."""
     return [
-        Column("model", lambda model: safe_line(model.name, 120), share=3, least=14, names=True),
+        Column("model", lambda model: safe_line(model.name, 120), share=3, least=14, good=24, names=True),
         Column("state", lambda model: ("loaded", "good") if is_loaded(model) else "", spare=True, rank=4),
         Column("format", lambda model: (_FORMATS.get(model.kind, model.kind), "muted"), rank=3),
-        Column("quantized", _quantized, rank=2),
+        Column("quant", _quantized, rank=2),
         Column(
             "size", lambda model: ("–", "muted") if model.kind == "remote" else units.size(model.size_bytes),
             lambda model: None if model.kind == "remote" else model.size_bytes, right=True, falling=True, rank=1,
         ),
+        Column("params", lambda model: units.count(_figure(model, "parameters")),
+            lambda model: _figure(model, "parameters"), right=True, falling=True, rank=6, extra=True),
         Column("context", lambda model: units.whole(_figure(model, "context_length")),
-            lambda model: _figure(model, "context_length"), unit="tokens", right=True, falling=True, rank=6),
-        Column("parameters", lambda model: units.count(_figure(model, "parameters")),
-            lambda model: _figure(model, "parameters"), right=True, falling=True, rank=7),
-        Column("added", lambda model: units.moment(model.added_at), lambda model: model.added_at, falling=True, rank=8),
+            lambda model: _figure(model, "context_length"), unit="tok", right=True, falling=True, rank=7, extra=True),
+        Column("added", lambda model: units.moment(model.added_at), lambda model: model.added_at,
+            falling=True, rank=8, extra=True),
         Column("trouble", lambda model: (safe_line(model.trouble, 120), "bad"), share=1, least=7, spare=True, rank=5),
     ]  # fmt: skip
 

@@ -169,6 +169,6 @@ def _columns() -> list[Column[HitRecord]]:
         Column("cosine", lambda hit: "–" if hit["cosine"] is None else f"{hit['cosine']:.3f}", lambda hit: hit["cosine"],
             right=True, falling=True, rank=2, spare=True),
         Column("document", lambda hit: hit["passage"]["document"], rank=1),
-        Column("has", lambda hit: (", ".join(hit["terms"]), "good"), rank=3, spare=True),
-        Column("text", lambda hit: " ".join(hit["passage"]["text"].split())[:400], share=1, least=12, most=400),
+        Column("has", lambda hit: (", ".join(hit["terms"]), "good"), rank=3, spare=True, extra=True),
+        Column("text", lambda hit: " ".join(hit["passage"]["text"].split())[:400], share=1, least=12, most=400, good=40),
     ]  # fmt: skip

@@ -66,7 +66,7 @@ class SourcePane(Pane):
         self.set_title(safe_line(passage["document"]), f"{start:,}–{end:,}{page}")
         self.set_note(safe_line(passage["heading"]))
         parts: list[str | tuple[str, str]] = [("…" if begin else "", "$muted"), (before, "$muted")]
-        parts += [(safe_text(text[start:end]), "reverse"), (after, "$muted")]
+        parts += [(safe_text(text[start:end]), "$foreground on $panel"), (after, "$muted")]
         parts += [("…" if end + _AROUND < len(text) else "", "$muted")]
         width = max(20, self.size.width - 4)
         lines = sum(1 + len(line) // width for line in before.splitlines())

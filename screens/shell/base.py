@@ -16,7 +16,7 @@ from screens.navigation import PlaceScreen
 from screens.services import Services
 from screens.shell import pane_layout
 from screens.shell.archive import archive, show_archive
-from screens.shell.hidden_panes import hidden_panes, key_for, marks_of
+from screens.shell.hidden_panes import hidden_panes, is_seen, key_for, marks_of
 from screens.shell.key_line import KeyLine
 from screens.shell.node import ShellNode
 from screens.shell.pane import Pane
@@ -83,6 +83,8 @@ class BaseScreen(PlaceScreen, ShellNode):
         self.set_class(small, "-too-small")
         if self._laid_out not in ("", self._panes_name):
             self.act("remembered", self._restore_panes)
+            if (panel := self.focused_panel()) is not None:
+                self.call_after_refresh(self._keep_seen, panel)
         self._laid_out = self._panes_name
         if small:
             text = f"{event.size.width}×{event.size.height} is too small.\nllmops needs {MIN_WIDTH}×{MIN_HEIGHT}."
@@ -145,6 +147,12 @@ class BaseScreen(PlaceScreen, ShellNode):
         for line in self.children:
             if isinstance(line, StatusLine) and line.children:
                 line.tell_hidden(list(marks_of(hidden_panes(self._body), key)))
+
+    def _keep_seen(self, panel: Panel) -> None:
+        """The pane that had the focus is seen and keeps it in another size, too."""
+        if not is_seen(panel):
+            self.reveal(panel)
+            self.call_after_refresh(panel.focus_inside)
 
     async def _restore_remembered(self) -> None:
         names = {table: f"{self.scope}.{table.id}" for table in self.query(Table)}

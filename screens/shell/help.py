@@ -46,15 +46,21 @@ _NAMES = {
 }
 
 
+# Few keyboards have these.
+_RARE = frozenset(f"f{number}" for number in range(13, 25))
+
+
 def show_key(key: str) -> str:
     """A key as people read it, with what is held beside it, such as ``alt+.``."""
     held, _, last = key.rpartition("+")
     return f"{held}+{_NAMES.get(last, last)}" if held else _NAMES.get(key, key)
 
 
-def show_keys(action: Action, keymap: dict[str, str]) -> str:
-    """The keys of an action as people read them, the user's where they differ."""
-    return "  ".join(show_key(key) for key in keymap.get(action.id, action.keys).split(","))
+def show_keys(action: Action, keymap: dict[str, str], *, usual: bool = False) -> str:
+    """The keys of an action as people read them, the user's where they differ; ``usual``: of ours those of all keyboards."""
+    keys = keymap.get(action.id, action.keys).split(",")
+    found = [key for key in keys if not usual or action.id in keymap or key not in _RARE]
+    return "  ".join(show_key(key) for key in found or keys)
 
 
 def _table_keys() -> list[tuple[str, str] | str]:
@@ -110,7 +116,7 @@ class HelpScreen(Modal[None]):
         for title, scope in (("Keys of this screen", topic.scope), ("Keys everywhere", "app")):
             parts += ["\n\n", (title, "bold"), "\n"]
             for action in actions_of(scope):
-                keys = show_keys(action, self._keymap)
+                keys = show_keys(action, self._keymap, usual=True)
                 told = textwrap.wrap(action.help, max(20, width - _KEYS - 1), break_on_hyphens=False)
                 parts += [(f"{keys:{_KEYS}}", "$accent"), " ", f"\n{' ' * (_KEYS + 1)}".join(told), "\n"]
         if topic.command:

@@ -9,6 +9,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.content import Content
 from textual.dom import DOMNode
+from textual.widget import Widget
 
 from llmops_tui.counts import counted
 from screens.actions import ACTIONS
@@ -22,7 +23,16 @@ _BY_ID = {action.id: action for action in ACTIONS if action.id in {"app.jump", "
 
 def hidden_panes(body: DOMNode) -> list[Panel]:
     """The panes of a screen that have something to show, and take no cell of the terminal."""
-    return [panel for panel in body.query(Panel) if not (panel.region.area or panel.has_class(UNUSED))]
+    return [panel for panel in body.query(Panel) if not (is_seen(panel) or panel.has_class(UNUSED))]
+
+
+def is_seen(panel: Panel) -> bool:
+    """Whether a cell of it is on the terminal: it may also lie behind the end of its column."""
+    seen = panel.region
+    for around in panel.ancestors:
+        if isinstance(around, Widget):
+            seen = seen.intersection(around.region)
+    return bool(seen.area)
 
 
 def set_unused(panel: Panel, *, unused: bool) -> None:

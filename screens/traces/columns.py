@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from llmops_tui.traces.store import TraceLine
 
 _SHOWN = 300
+# Cells in which the question and the answer begin to say something; names and figures make room for that.
+_READABLE = 18
 _ENDS = {"error": "bad", "cancelled": "warn", "length": "warn"}
 # What ended as it should says nothing, as nearly all do.
 _STATES = {"stop": "", "error": "failed", "length": "cut off", "tool_calls": "tool call"}
@@ -31,19 +34,24 @@ def trace_columns(*, utf8: bool) -> list[Column[TraceLine]]:
         more = fixed if line.correction else note if line.comment else ""
         return score + more, "good" if line.score == 1 else "bad" if line.score == -1 else "accent"
 
+    def question(line: TraceLine) -> Part:
+        return safe_line(line.question or "", _SHOWN), "muted"
+
+    figure = partial(Column, right=True, falling=True)
+    extra = partial(figure, spare=True, extra=True)
     return [
         Column("time", lambda line: units.moment(line.started_at), falling=True, least=8, rank=1),
         Column("state", _state, spare=True, rank=3),
         Column("said", said, spare=True, rank=8, falling=True),
-        Column("prompt", _prompt, rank=6, most=20, names=True),
-        Column("model", lambda line: safe_line(line.model, 200), rank=5, most=20, names=True),
-        Column("question", lambda line: (safe_line(line.question or "", _SHOWN), "muted"), share=2, least=12, rank=4),
-        Column("answer", _answer, share=3, least=14),
-        Column("took", lambda line: units.whole(line.total_ms), unit="ms", right=True, falling=True),
-        Column("first", lambda line: units.whole(line.ttft_ms), unit="ms", right=True, falling=True, spare=True, rank=11),
-        Column("tokens", lambda line: units.whole(line.completion_tokens), right=True, falling=True, spare=True, rank=10),
-        Column("prompt tokens", lambda line: units.whole(line.prompt_tokens), right=True, falling=True, chosen=False),
-        Column("speed", lambda line: units.whole(line.tokens_per_s), unit="tok/s", right=True, falling=True, spare=True, rank=12),
+        Column("prompt", _prompt, rank=6, most=12, names=True, told=True),
+        Column("model", lambda line: safe_line(line.model, 200), rank=5, most=14, names=True, told=True),
+        Column("question", question, share=2, least=_READABLE, good=30, rank=4),
+        Column("answer", _answer, share=3, least=_READABLE, good=40),
+        figure("took", lambda line: units.whole(line.total_ms), unit="ms"),
+        extra("first", lambda line: units.whole(line.ttft_ms), unit="ms", rank=11),
+        extra("tokens", lambda line: units.whole(line.completion_tokens), rank=10),
+        figure("prompt tokens", lambda line: units.whole(line.prompt_tokens), chosen=False),
+        extra("speed", lambda line: units.whole(line.tokens_per_s), unit="tok/s", rank=12),
     ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from screens.traces import rendering
 from screens.traces.columns import times_of, trace_columns
 from screens.traces.delete_traces import delete_traces
 from screens.traces.make_dataset import make_dataset
+from screens.widgets.columns import common_of
 from screens.widgets.dialogs import LineDialog
 from screens.widgets.table import Table
 
@@ -115,8 +116,12 @@ class TraceListPane(Pane):
         self._list.fill(lines, select, top=top)
         self._draw_times(times)
         note = f"{self.start + 1:,}–{self.start + len(lines):,} of {total:,}" if total > PAGE else f"{total:,}"
-        note += f" · {self._order_told}" if self._order_told else ""
-        self.set_title("Traces", note + (f" · {safe_line(self.said)}" if self.said else ""))
+        table = self._list
+        # What all have in common takes no column.
+        alike = {} if table.arrangement.columns else common_of(table.columns, table.shown, table.order)
+        names = [text for text in reversed(alike.values()) if text != "–"]
+        told = [note, self._order_told, *names, safe_line(self.said)]
+        self.set_title("Traces", " · ".join(text for text in told if text))
         if self.line != before or select or not lines:
             self.post_message(self.CursorMoved(self.line))
 

@@ -33,6 +33,8 @@ class Column(Generic[Row]):
         chosen: whether it is shown before anybody chose.
         spare: left out while it says nothing of any row.
         falling: whether the greatest come first when it is sorted by.
+        good: cells in which its texts say enough; where they have less, columns that are ``extra`` make room.
+        told: left out while it says the same of all rows, as the title of the list tells that; see :func:`common_of`.
     """
 
     name: str
@@ -48,6 +50,9 @@ class Column(Generic[Row]):
     chosen: bool = True
     spare: bool = False
     falling: bool = False
+    good: int = 0
+    extra: bool = False
+    told: bool = False
 
     @property
     def head(self) -> str:
@@ -98,6 +103,19 @@ def sort_rows(rows: Iterable[Row], column: Column[Row], *, falling: bool) -> lis
     return [row for _, row in known] + [row for value, row in valued if value is None]
 
 
+def common_of(columns: Iterable[Column[Row]], rows: Sequence[Row], order: str) -> dict[str, str]:
+    """What each column that is ``told`` says of all rows, where there are several and nobody sorts by it."""
+    told = [column for column in columns if column.told and column.name != order and len(rows) > 1]
+    said = {column.name: {column.part(row)[0] for row in rows} for column in told}
+    return {name: texts.pop() for name, texts in said.items() if len(texts) == 1}
+
+
+def without_common(columns: Sequence[Column[Row]], rows: Sequence[Row], order: str) -> list[Column[Row]]:
+    """The columns but those that say the same of all rows, which the title of the list tells."""
+    common = common_of(columns, rows, order)
+    return [column for column in columns if column.name not in common]
+
+
 def fit_columns(columns: Sequence[Column[Row]], wanted: dict[str, int], room: int) -> list[tuple[Column[Row], int]]:
     """The columns that fit into ``room`` cells, and how wide each is; ``wanted`` are the cells of their longest texts."""
     shown = list(columns)
@@ -108,6 +126,12 @@ def fit_columns(columns: Sequence[Column[Row]], wanted: dict[str, int], room: in
     def needed() -> int:
         return sum(own(column) for column in shown) + GAP * max(0, len(shown) - 1)
 
+    def lacking() -> int:
+        """Cells that texts need to say enough, beyond their least."""
+        return sum(max(0, min(column.good, wanted.get(column.name, 0)) - own(column)) for column in shown)
+
+    while needed() + lacking() > room and (extras := [column for column in shown if column.extra]):
+        shown.remove(max(extras, key=lambda column: column.rank))
     while needed() > room and len(shown) > 1 and (spare := max(shown, key=lambda column: column.rank)).rank:
         shown.remove(spare)
     # Of texts that are shorter than the least of their column, others have the rest.

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from screens.widgets.arrangement import Arrangement
-from screens.widgets.columns import Column, ColumnPlan, Part, Row, fit
+from screens.widgets.columns import Column, ColumnPlan, Part, Row, fit, without_common
 from screens.widgets.line_list import Line
 from screens.widgets.row_filter import arranged, is_filter
 from screens.widgets.selecting_list import SelectingList
@@ -121,7 +121,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
         """The columns that are shown where there is room for them."""
         by_name = {column.name: column for column in self.columns}
         chosen = [by_name[name] for name in self.arrangement.columns if name in by_name]
-        return chosen or [column for column in self.columns if column.chosen]
+        return chosen or without_common([one for one in self.columns if one.chosen], self.shown, self.order)
 
     def keys(self) -> list[str]:
         """The names of the rows that are shown."""
@@ -250,7 +250,7 @@ class Table(SelectingList, Filtered, Generic[Row]):
         """Ask which columns are shown."""
         from screens.widgets.choose_columns import ColumnsDialog
 
-        shown = [column.name for column in self.chosen_columns]
+        shown = [*self.arrangement.columns] or [column.name for column in self.columns if column.chosen]
 
         def chosen(names: list[str] | None) -> None:
             if names is not None:

@@ -14,10 +14,25 @@ import pytest
 from llmops_tui.inference.supervisor import ServerSupervisor
 from llmops_tui.models.known_models import CACHE_VARIABLE
 from llmops_tui.sample import REAL_MODEL
-from llmops_tui.workspace.layout import find_workspace
+from llmops_tui.workspace.layout import Workspace, find_workspace
 from tests.e2e.conftest import OpenTerminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_until_the_first_frame_the_terminal_says_what_is_opened(terminal: OpenTerminal, sample: Workspace) -> None:
+    opened = terminal()
+    opened.wait("When are you open?")
+    assert "Opening" not in opened.text
+    opened.press("ctrl+q")
+    assert opened.finish() == 0
+    assert "Opening" not in opened.text
+    before, _, drawn = opened.raw.decode().partition("\x1b[?1049h")
+    said = f"Opening {sample.name} "
+    assert before.startswith(f"{said}...\r")
+    assert before.endswith("\x1b[K")
+    assert f"{said}…" in drawn
+    assert opened.unchanged()
 
 
 def test_the_demo_opens_on_a_real_model_that_answers(terminal: OpenTerminal, tmp_path: Path, smollm2: Path) -> None:

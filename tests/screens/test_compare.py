@@ -136,11 +136,43 @@ async def test_five_versions_side_by_side_and_blind(
         assert screen.state.reference == wanted
         told = [view._changes.children[0].content for view in screen.query(ColumnView) if view._changes.display]  # type: ignore[attr-defined]
         assert any("$error" in str(span.style) for content in told for span in content.spans)
-        # Out of it first, and of the comparison then.
+        # The way back takes that away first, and leaves the comparison then.
         await pilot.press("escape")
         await settle(pilot)
-        assert screen.state.reference is None
-        assert pilot.app.screen is screen
+        assert (pilot.app.screen, screen.state.reference) == (screen, None)
+        assert sorted(shown(pilot)) == [f"answer {n}" for n in range(5)]
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is not screen)
+
+
+async def test_as_many_columns_as_can_be_read_are_seen_and_no_fewer_beside_others(open_app: OpenApp) -> None:
+    async with open_app(size=(120, 30)) as pilot:
+        screen = await begun(pilot)
+        first = screen.state.columns[0]
+        screen._set_columns((first, *(replace(first, version=n) for n in range(100, 103))))
+        await settle(pilot)
+
+        def seen() -> list[int]:
+            return [place for place, view in enumerate(screen.query(ColumnView)) if view.display]
+
+        assert seen() == [1, 2, 3]
+        assert "2–4 of 4, h shows more" in str(screen.query_one("#compare-columns").border_title)
+        await pilot.press("h", "h")
+        await settle(pilot)
+        assert seen() == [1, 2, 3]
+        await pilot.press("h")
+        await settle(pilot)
+        assert seen() == [0, 1, 2]
+
+
+async def test_the_input_says_which_of_both_it_is_no_variables_or_no_values(open_app: OpenApp) -> None:
+    async with open_app(size=(120, 30)) as pilot:
+        screen = await begun(pilot)
+        for template, told in (("{{ question }}", "no values yet: e gives"), ("Hello.", "no variables")):
+            columns = tuple(replace(column, system="", template=template) for column in screen.state.columns)
+            screen.state.take(replace(screen.state.board, columns=columns, variables={}))
+            screen._show()
+            assert told in str(screen.query_one("#compare-variables", Static).content)
 
 
 @pytest.mark.slow

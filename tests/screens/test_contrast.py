@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from textual.color import Color
 from textual.theme import Theme
+from textual.widgets import Input, TextArea
 
+from llmops_tui.settings import Settings
 from screens.theme import THEMES
 from screens.widgets.time_chart import STYLES
+from tests.screens.conftest import OpenApp, settle
 
 _LEAST = 4.5
 # What the cursor is mixed from, as the style sheets say it.
@@ -68,3 +71,21 @@ def test_the_cursor_is_mixed_as_it_is_tested() -> None:
         int(share) for sheet in sheets for share in re.findall(r"\$accent (\d+)%", sheet.read_text(encoding="utf-8"))
     }
     assert found == {round(_CURSOR * 100)}
+
+
+@pytest.mark.parametrize("theme", ["llmops-dark", "llmops-light"])
+async def test_what_a_field_says_before_anything_is_written_can_be_read(open_app: OpenApp, theme: str) -> None:
+    async with open_app(settings=Settings(theme=theme)) as pilot:
+        await pilot.app.switch_mode("chat")
+        await settle(pilot)
+        await pilot.app.screen.mount(Input(id="asked"))
+        muted = Color.parse(pilot.app.theme_variables["muted"])
+        for kind, parts in (
+            (Input, ("input--placeholder", "input--suggestion")),
+            (
+                TextArea,
+                ("text-area--placeholder", "text-area--suggestion", "text-area--gutter", "text-area--cursor-gutter"),
+            ),
+        ):
+            field = pilot.app.screen.query(kind).first()
+            assert [field.get_component_styles(part).color for part in parts] == [muted] * len(parts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from screens.actions import SCREEN_KEYS, actions_of
+from screens.actions import ACTIONS, SCREEN_KEYS, actions_of
 from screens.shell.base import BaseScreen
 from screens.shell.help import HelpScreen, Topic, show_keys
 
@@ -29,4 +29,11 @@ def test_help_explains_each_screen_its_panes_and_all_keys(name: str) -> None:
     assert "\x1b" not in text
     for action in (*actions_of(name), *actions_of("app")):
         # What does not fit on a line goes on below its beginning.
-        assert f"{show_keys(action, {}):24} {action.help}\n" in text.replace(f"\n{' ' * 25}", " ")
+        assert f"{show_keys(action, {}, usual=True):24} {action.help}\n" in text.replace(f"\n{' ' * 25}", " ")
+
+
+def test_keys_of_few_keyboards_are_told_where_somebody_chose_them() -> None:
+    action = next(action for action in ACTIONS if action.id == "traces.back")
+    assert show_keys(action, {}) == "esc  f13"
+    assert show_keys(action, {}, usual=True) == "esc"
+    assert show_keys(action, {action.id: "f13,b"}, usual=True) == "f13  b"

@@ -4,7 +4,7 @@ import pytest
 from textual.widgets import Static
 
 from screens.actions import SCREEN_KEYS
-from screens.shell.hidden_panes import UNUSED, hidden_panes
+from screens.shell.hidden_panes import UNUSED, hidden_panes, is_seen
 from screens.shell.status_line import Status, StatusLine
 from screens.widgets.panel import Panel
 from tests.representatives import representatives
@@ -75,3 +75,29 @@ async def test_what_has_nothing_to_show_is_not_missed(open_app: OpenApp) -> None
         await pilot.press("f9", "h")
         await settle(pilot)
         assert pilot.app.screen.query_one("#home-day").region.area
+
+
+async def test_a_pane_behind_the_end_of_its_column_is_told(open_app: OpenApp) -> None:
+    async with open_app(size=(200, 50)) as pilot:
+        await pilot.app.switch_mode("chains")
+        await settle(pilot)
+        steps = pilot.app.screen.query_one("#chains-steps", Panel)
+        assert is_seen(steps)
+        pilot.app.screen.query_one("#chains-list", Panel).styles.min_height = 60
+        await settle(pilot)
+        assert steps.region.area
+        assert hidden_panes(pilot.app.screen) == [pilot.app.screen.query_one("#chains-runs", Panel), steps]
+
+
+@pytest.mark.parametrize(("name", "pane"), [("training", "training-recipes"), ("chains", "chains-steps")])
+async def test_the_pane_with_the_focus_is_seen_in_another_size(open_app: OpenApp, name: str, pane: str) -> None:
+    async with open_app(size=(120, 40)) as pilot:
+        await pilot.app.switch_mode(name)
+        await settle(pilot)
+        panel = pilot.app.screen.query_one(f"#{pane}", Panel)
+        panel.focus_inside()
+        await settle(pilot)
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        assert panel.has_focus_within
+        assert is_seen(panel)

@@ -95,7 +95,7 @@ async def test_memory_facts_and_engine_are_shown(open_app: OpenApp, monkeypatch:
         assert "context: less" in shown
         assert "GPU overhead" not in shown
         assert "gpt-4o, qwen3:" in shown
-        assert "http://127.0.0.1:8080/v1, with all models" in shown
+        assert "http://127.0.0.1:8080/v1, with all models" in " ".join(shown.split())
         assert "\x1b" not in shown
         assert "GB free" in text_of(screen, "#memory-bars")
 
@@ -111,7 +111,7 @@ async def test_adapters_and_addresses_stand_beside_models_and_can_be_chosen(
         screen = await opened(pilot)
         table = screen.query_one("#model-list", Table)
         lines = ["".join(part for part, _ in table._line_of(n, 60)) for n in range(table.count)]
-        assert " ".join(lines[0].split()) == "◇ away remote – –"
+        assert " ".join(lines[0].split()) == "◇ away remote – – –"
         assert " ".join(lines[-1].split()).startswith("+ tone adapter")
         table.move_to(0)
         await until(pilot, lambda: "seed: not honoured" in text_of(screen, "#facts-text"))

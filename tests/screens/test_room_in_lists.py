@@ -131,7 +131,7 @@ async def test_models_say_format_and_quantization_apart_and_what_their_signs_mea
         await until(pilot, lambda: bool(pilot.app.screen.query_one("#model-list", Table).rows))
         table = pilot.app.screen.query_one("#model-list", Table)
         shown = dict(table._planned().widths)
-        assert {"model", "format", "quantized", "size"} <= set(shown)
+        assert {"model", "format", "quant", "size", "params"} <= set(shown)
         assert shown["model"] >= max(len(model.name) for model in table.rows)
         assert "□ not loaded" in str(pilot.app.screen.query_one("#models-list").border_subtitle)
 

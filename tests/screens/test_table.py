@@ -17,7 +17,7 @@ from textual.widgets import OptionList
 from screens.actions import ACTIONS
 from screens.theme import VARIABLE_DEFAULTS
 from screens.widgets.arrangement import Arrangement
-from screens.widgets.columns import GAP, Column, ColumnPlan, fit, fit_columns, sort_rows
+from screens.widgets.columns import GAP, Column, ColumnPlan, common_of, fit, fit_columns, sort_rows
 from screens.widgets.dialogs import Choice, ChoiceDialog
 from screens.widgets.row_filter import RowFilter, is_filter
 from screens.widgets.table import TABLE_KEYS, Table
@@ -141,6 +141,23 @@ def test_rows_without_a_value_are_last_either_way() -> None:
     assert [t.name for t in sort_rows(THINGS, COLUMNS[2], falling=False)] == ["delta", "alpha", "gamma", "beta"]
 
 
+def test_columns_that_say_more_make_room_for_texts_that_say_too_little() -> None:
+    columns: list[Column[str]] = [
+        Column("text", str, share=1, least=5, good=20), Column("speed", str, extra=True, rank=9), Column("size", str, rank=1),
+    ]  # fmt: skip
+    wanted = {"text": 40, "speed": 5, "size": 5}
+    fits = 20 + 2 * (5 + GAP)
+    assert {column.name: cells for column, cells in fit_columns(columns, wanted, fits)} == {
+        "text": 20,
+        "speed": 5,
+        "size": 5,
+    }
+    assert {column.name: cells for column, cells in fit_columns(columns, wanted, fits - 1)} == {"text": 26, "size": 5}
+    # Texts that are short need no more, and what is no extra stays with the least of others.
+    assert len(fit_columns(columns, wanted | {"text": 12}, fits - 8)) == 3
+    assert {column.name: cells for column, cells in fit_columns(columns, wanted, 12)} == {"text": 5, "size": 5}
+
+
 @pytest.mark.parametrize(
     ("said", "names"),
     [
@@ -185,6 +202,32 @@ class Shown(App[None]):
 
 def lines(table: Table[Thing]) -> list[str]:
     return ["".join(segment.text for segment in table.render_line(y)).rstrip() for y in range(table.size.height)]
+
+
+async def test_what_all_rows_have_in_common_is_for_the_title_and_no_column() -> None:
+    async with (app := Shown()).run_test(size=(60, 12)) as pilot:
+        table = app.table
+        table.columns = [replace(column, told=column.name == "state") for column in COLUMNS]
+
+        def names() -> list[str]:
+            return [column.name for column in table.chosen_columns]
+
+        table.fill(THINGS)
+        assert "state" in names()
+        failed = [thing for thing in THINGS if thing.state == "failed"]
+        table.fill(failed)
+        await pilot.pause()
+        assert common_of(table.columns, table.shown, table.order) == {"state": "failed"}
+        assert "state" not in names()
+        assert "failed" not in "".join(lines(table))
+        # Whoever sorts by it or chose it has it, and one row has nothing in common.
+        table.order_by("state")
+        assert "state" in names()
+        table.restore(Arrangement(("thing", "state")))
+        assert names() == ["thing", "state"]
+        table.restore(Arrangement())
+        table.fill(failed[:1])
+        assert "state" in names()
 
 
 async def test_it_does_not_say_that_there_are_none_before_they_were_read() -> None:
