@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from rich.segment import Segment
 from rich.style import Style
-from textual._context import visible_screen_stack  # Textual exports neither this
+from textual._compositor import Compositor  # Textual exports neither this
+from textual._context import visible_screen_stack  # nor this
 from textual.color import Color
 from textual.geometry import Region, Size
 from textual.renderables.background_screen import BackgroundScreen
@@ -33,10 +34,10 @@ class _Below:
         self.lines = [Strip([])] * self.size.height
         self.tinted = [Strip.blank(self.size.width)] * self.size.height
 
-    def draw(self, screen: Screen[object], rows: set[int]) -> None:
-        """Take these lines from a screen."""
+    def draw(self, compositor: Compositor, rows: set[int]) -> None:
+        """Take these lines from what composes a screen."""
         crop = Region(0, min(rows), self.size.width, max(rows) - min(rows) + 1)
-        pieces = screen._compositor._render_chops(crop, rows.__contains__)  # noqa: SLF001
+        pieces = compositor._render_chops(crop, rows.__contains__)  # noqa: SLF001
         for row in rows:
             line = Strip.join(pieces[row].values())
             if line != self.lines[row]:
@@ -60,9 +61,9 @@ class LayeredScreen(Screen[ScreenResultType]):
         if self._below is None or (self._below.size, self._below.tint, self._below.usual) != (size, tint, usual):
             self._below, rows = _Below(size, tint, usual), set(range(size.height))
         # Who draws takes his screen from the list: the one below may be above another one itself.
-        screen = screens.pop()
+        compositor = screens.pop()._compositor  # noqa: SLF001
         if rows:
-            self._below.draw(screen, rows)
+            self._below.draw(compositor, rows)
         self._render_cache = _RenderCache(size, self._below.tinted)
         self._dirty_regions.clear()
 

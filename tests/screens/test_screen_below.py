@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from textual._compositor import Compositor
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal
 from textual.pilot import Pilot
@@ -152,9 +153,9 @@ async def test_of_what_is_below_only_lines_that_changed_are_drawn(monkeypatch: p
     drawn: list[set[int]] = []
     plain = screen_below._Below.draw
 
-    def draw(below: screen_below._Below, screen: Screen[object], rows: set[int]) -> None:
+    def draw(below: screen_below._Below, compositor: Compositor, rows: set[int]) -> None:
         drawn.append(rows)
-        plain(below, screen, rows)
+        plain(below, compositor, rows)
 
     monkeypatch.setattr(screen_below._Below, "draw", draw)
     app = _App()
