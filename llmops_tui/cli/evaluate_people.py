@@ -163,7 +163,7 @@ def _worked_on(
         c = sheet.criterion
         data = {"question": c.question, "values": list(sheet.values()), "items": lines[:limit], "total": len(lines)}
         rows = [
-            (line["item"], safe_line(line["question"], _SHOWN), *(safe_line(a, _SHOWN) for a in _answers(line)))
+            (line["item"], _end_of(line["question"]), *(safe_line(a, _SHOWN) for a in _answers(line)))
             for line in lines[:limit]
         ]
         headers = ("item", "question", *(("answer 1", "answer 2") if sheet.kind == "vote" else ("answer",)))
@@ -209,6 +209,12 @@ def _cells(found: Kappas) -> tuple[str, str, str]:
 
 def _figure(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.3f}"
+
+
+def _end_of(question: str) -> str:
+    """The end of what was asked, where the question stands: what comes before is often the same in all of them."""
+    line = safe_line(question)
+    return line if len(line) <= _SHOWN else f"…{line[1 - _SHOWN :]}"
 
 
 def ranking_text(session: Session, found: Ranking) -> str:

@@ -10,6 +10,7 @@ from llmops_tui.counts import counted
 from llmops_tui.evaluation.records import AskedRecord, Manifest, RunRecord, RunSummary, SuiteRecord
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.engine_wire import SamplingRecord
+from llmops_tui.inference.sampling import told_changes
 from llmops_tui.jobs.store import NEVER_BEGAN, Job
 
 RESULTS = "results.jsonl"
@@ -111,8 +112,14 @@ class EvalRun:
 
     @property
     def column(self) -> str:
-        """What was asked, in short: model and prompt."""
-        parts = [self.asked.model, self.asked.prompt, f"limit {self.asked.limit:,}" if self.asked.limit else ""]
+        """What was asked, in short: model, prompt, and how it was sampled where that is not as usual."""
+        sampled = told_changes(self.asked.parameters)
+        parts = [
+            self.asked.model,
+            self.asked.prompt,
+            *sampled,
+            f"limit {self.asked.limit:,}" if self.asked.limit else "",
+        ]
         return " · ".join(part for part in parts if part)
 
     @property

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 LONGEST = 1_000_000
 """So many tokens of an answer, or more, are as many as there is room for."""
+# How far an answer goes, and tables.
+_NO_DRAWING = {"max_tokens", "stop", "logit_bias"}
 
 
 class SamplingParameters(BaseModel):
@@ -73,3 +76,23 @@ class SamplingParameters(BaseModel):
         parts += [f"thinking {'on' if self.enable_thinking else 'off'}"] if self.enable_thinking is not None else []
         parts += [f"thinking ≤ {self.thinking_budget:,}"] if self.thinking_budget is not None else []
         return " · ".join(parts)
+
+
+def told_parameter(name: str, value: object) -> str:
+    """One parameter with its value, in words: ``temperature 0.5``, ``thinking off``."""
+    if name == "enable_thinking":
+        return "thinking as usual" if value is None else "thinking on" if value else "thinking off"
+    if value is None:
+        return f"no {name.replace('_', ' ')}"
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{name.replace('_', ' ')} {shown}"
+
+
+def told_changes(given: Mapping[str, object]) -> list[str]:
+    """The parameters that decide how tokens are drawn and are not what they are by default, each in words."""
+    fields = SamplingParameters.model_fields
+    return [
+        told_parameter(name, value)
+        for name, value in given.items()
+        if name in fields and name not in _NO_DRAWING and value != fields[name].default
+    ]

@@ -89,9 +89,9 @@ class Workbench:
 
         Raises:
             NotFoundError: there is none.
-            InputRefusedError: ``remote_not_allowed``: asking it sends texts of the workspace elsewhere, and may cost money.
+            InputRefusedError: ``no_generation``: it writes no text; ``remote_not_allowed``: asking it sends texts of the workspace elsewhere, and may cost money.
         """
-        model = self.models.get(name)
+        model = self.models.writing(name)
         if model.kind == "remote" and not self.allow_write:
             raise InputRefusedError(
                 "remote_not_allowed",

@@ -8,9 +8,13 @@ import logging
 import resource
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmops_tui.jobs.process import end_when_orphaned
 from llmops_tui.regular_files import open_given
+
+if TYPE_CHECKING:
+    from pypdf import PageObject
 
 GREETING = "."
 MOST_BYTES = 256 << 20
@@ -37,11 +41,12 @@ def pdf_text(data: bytes) -> str:
         reader = PdfReader(io.BytesIO(data), strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
             raise UnreadablePdfError("it is encrypted, and opens with a password alone")
-        pages, size = [], 0
+        pages, size, pictures = [], 0, False
         for page in reader.pages:
             # Pages end with a form feed, which is then nothing else.
             pages.append(page.extract_text().replace("\f", "\n"))
             size += len(pages[-1])
+            pictures = pictures or (not size and _has_pictures(page))
             if size > _MOST_TEXT:
                 raise UnreadablePdfError(f"it has more than {_MOST_TEXT:,} characters of text")
     except UnreadablePdfError:
@@ -53,10 +58,18 @@ def pdf_text(data: bytes) -> str:
         # The library does not foresee all that a damaged file can be.
         raise UnreadablePdfError(f"it is damaged: {type(error).__name__}: {_short(error)}") from error
     if not any(page.strip() for page in pages):
-        raise UnreadablePdfError(
-            "it has no text: its pages are pictures, which a program that recognises text has to read"
-        )
+        scanned = ": its pages are pictures, which a program that recognises text has to read" if pictures else ""
+        raise UnreadablePdfError(f"it has no text{scanned}" if pages else "it has no pages")
     return "\f".join(pages)
+
+
+def _has_pictures(page: PageObject) -> bool:
+    """Whether a page draws one, as scanned ones do."""
+    has = page.get("/Resources")
+    drawn = has.get_object().get("/XObject") if has is not None else None
+    return drawn is not None and any(
+        one.get_object().get("/Subtype") == "/Image" for one in drawn.get_object().values()
+    )
 
 
 def _short(error: Exception) -> str:

@@ -14,7 +14,7 @@ from textual.binding import Binding
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.compare.boards import CURRENT, TIE, Board, Boards
-from llmops_tui.prompts.compare.columns import Column, check_count
+from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, check_count, titles
 from screens.actions import bindings_of
 from screens.compare.columns_pane import ColumnsPane
 from screens.compare.input_pane import InputPane
@@ -271,7 +271,17 @@ class CompareScreen(BaseScreen):
                     from screens.compare.boards import PREVIOUS
 
                     await asyncio.to_thread(boards.save, replace(board, name=PREVIOUS))
+                if (
+                    not other
+                    and not destination.others
+                    and (gone := [c for c in board.columns if c not in made.columns])
+                ):
+                    lost = titles(board.columns)[board.columns.index(gone[0])]
+                    self.shell.say(
+                        f"It took the place of the column {lost}: at most {MOST_COLUMNS} are compared at once."
+                    )
                 board = made
+                self._columns.place = board.columns.index(destination.column)
             await self._show_board(board)
             self._board_changed()
 

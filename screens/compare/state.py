@@ -10,7 +10,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.inference.client import StreamEnd
 from llmops_tui.inference.wire import Timings
 from llmops_tui.prompts.compare.boards import TIE, Board
-from llmops_tui.prompts.compare.columns import Column, titles
+from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, titles
 from llmops_tui.prompts.compare.records import Answering
 
 if TYPE_CHECKING:
@@ -169,5 +169,5 @@ def with_columns(board: Board, columns: tuple[Column, ...], variables: dict[str,
         return replace(board, columns=columns, variables=variables), False
     if column in board.columns:
         return replace(board, variables=variables), False
-    kept = board.columns[: min(len(board.columns), 5)]
+    kept = board.columns[: MOST_COLUMNS - 1]
     return replace(board, columns=(*kept, column), variables=variables), False

@@ -20,6 +20,7 @@ from llmops_tui.evaluation.metrics.base import Answer, Score
 from llmops_tui.evaluation.run import Asked, EvalRun
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.store import EvaluationStore
+from llmops_tui.inference.engine_wire import SamplingRecord
 from llmops_tui.workspace.catalog import Catalog
 from tests.commands import Llmops
 from tests.evaluation.conftest import case, made_run
@@ -91,6 +92,18 @@ def test_all_columns_of_a_suite_are_its_newest_finished_runs() -> None:
     runs[3] = replace(runs[3], summary=None)
     other = replace(finished("t-1", model="w"), suite="t")
     assert [run.name for run in columns_of(runs[2], [other, *runs])] == ["s-2", "s-4"]
+    # Another way to sample is another column; how long an answer may be, and what is as usual, is not told.
+    given: list[SamplingRecord] = [
+        {"temperature": 0.0, "max_tokens": 9},
+        {"temperature": 1.5},
+        {"enable_thinking": False},
+    ]
+    swept = [
+        replace(runs[0], name=f"w-{n}", asked=replace(runs[0].asked, parameters=one)) for n, one in enumerate(given)
+    ]
+    assert [run.name for run in columns_of(swept[0], [*swept, *runs[:1]])] == ["w-0", "w-1", "w-2"]
+    assert [run.column.split(" · ")[-1] for run in swept[1:]] == ["temperature 1.5", "thinking off"]
+    assert swept[0].column == runs[0].column
     assert metrics_of([finished("a", "exact", "f1", "cost"), finished("b", "f1", "exact")]) == ["exact", "f1"]
 
 

@@ -147,6 +147,28 @@ def pdf(*pages: str, encrypt: bool = False) -> bytes:
     return made.getvalue()
 
 
+def pdf_of_a_picture() -> bytes:
+    """A page that draws one picture, as a scanned one does."""
+    from io import BytesIO
+
+    from pypdf import PdfWriter
+    from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject, NumberObject
+
+    writer = PdfWriter()
+    page = writer.add_blank_page(100, 100)
+    picture = DecodedStreamObject()
+    picture.set_data(b"\0")
+    for name, value in (("Subtype", "Image"), ("ColorSpace", "DeviceGray")):
+        picture[NameObject(f"/{name}")] = NameObject(f"/{value}")
+    for name in ("Width", "Height", "BitsPerComponent"):
+        picture[NameObject(f"/{name}")] = NumberObject(1)
+    drawn = DictionaryObject({NameObject("/Scan"): writer._add_object(picture)})
+    page[NameObject("/Resources")] = DictionaryObject({NameObject("/XObject"): drawn})
+    made = BytesIO()
+    writer.write(made)
+    return made.getvalue()
+
+
 def test_the_pages_of_a_pdf_are_separated() -> None:
     assert pdf_text(pdf("First page", "Second page")) == "First page\fSecond page"
 
@@ -155,7 +177,9 @@ def test_a_pdf_without_text_that_can_be_read_says_why() -> None:
     whole = pdf("First page")
     for raw, told in (
         (pdf("Secret", encrypt=True), "encrypted"),
-        (pdf(""), "it has no text"),
+        (pdf(""), "it has no text$"),
+        (pdf(), "it has no pages"),
+        (pdf_of_a_picture(), "it has no text: its pages are pictures"),
         (b"nothing of the kind", "cannot be read as a PDF"),
         (whole[: len(whole) // 3], "cannot be read as a PDF|it has no text|damaged"),
     ):

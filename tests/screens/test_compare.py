@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.run import Asked, EvalRun
@@ -219,6 +219,25 @@ async def test_a_sweep_and_another_seed(open_app: OpenApp, server: FakeModelServ
         assert sorted((r["temperature"], r["seed"]) for r in server.requests) == [
             (t, s) for t in (0, 0.5, 1) for s in (1, 2)
         ]
+
+
+async def test_what_takes_the_place_of_a_sixth_column_is_told_and_looked_at(open_app: OpenApp) -> None:
+    async with open_app(size=(160, 40)) as pilot:
+        screen = await begun(pilot)
+        await pilot.press("s")
+        await until(pilot, lambda: pilot.app.screen is not screen)
+        pilot.app.screen.query_one(Input).value = "temperature 0.1 0.5 1 1.5 2 3"
+        await pilot.press("enter")
+        await until(pilot, lambda: pilot.app.screen is screen and len(screen.state.columns) == 6)
+        await pilot.press("escape")
+        await settle(pilot)
+        pilot.app.screen.query_one("#user").focus()
+        await pilot.press("x")
+        await settle(pilot)
+        await begun(pilot)
+        await until(pilot, lambda: "took the place of the column temperature 3: at most 6" in notices(pilot))
+        assert [one.parameters.temperature for one in screen_of(pilot).state.columns] == [0.1, 0.5, 1, 1.5, 2, 0]
+        assert screen_of(pilot)._columns.place == 5
 
 
 async def test_what_models_say_is_harmless_and_stopping_keeps_the_text(

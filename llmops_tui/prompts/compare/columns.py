@@ -14,7 +14,7 @@ from llmops_tui.foreign_text import JsonObject
 from llmops_tui.inference.answer_settings import AnswerSettings, defaults_of, read_settings
 from llmops_tui.inference.asked_prompt import sampling_of
 from llmops_tui.inference.engine_wire import SamplingRecord
-from llmops_tui.inference.sampling import SamplingParameters
+from llmops_tui.inference.sampling import SamplingParameters, told_parameter
 
 if TYPE_CHECKING:
     from llmops_tui.inference.prompt_versions import PromptVersion
@@ -133,7 +133,7 @@ def titles(columns: Sequence[Column]) -> list[str]:
     for column, dump in zip(columns, dumps, strict=True):
         parts = [column.ref] if len(refs) > 1 else []
         parts += [column.model] if len(models) > 1 else []
-        parts += [_told(name, dump[name]) for name in varied]
+        parts += [told_parameter(name, dump[name]) for name in varied]
         found.append(" · ".join(parts) or column.model)
     return found
 
@@ -145,15 +145,6 @@ def common_title(columns: Sequence[Column]) -> str:
     # Where nothing differs the model is what a column is called.
     named = models if len(models) == 1 and titles(columns)[:1] != [*models] else set()
     return " · ".join([*parts, *named])
-
-
-def _told(name: str, value: object) -> str:
-    if name == "enable_thinking":
-        return {True: "thinking on", False: "thinking off"}.get(cast("bool", value), "thinking as usual")
-    if value is None:
-        return f"no {name.replace('_', ' ')}"
-    shown = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{name.replace('_', ' ')} {shown}"
 
 
 def read_sweep(text: str) -> tuple[str, list[str]]:
