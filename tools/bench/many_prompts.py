@@ -195,7 +195,7 @@ def quiet(app: Terminal) -> None:
 
 def many(text: str) -> bool:
     """Whether the list shows all prompts, wherever it is, and not only what a search found."""
-    return text.count("short-") > 5
+    return text.count("short-") > 3
 
 
 def on_screen(workspace: Workspace, rounds: int) -> dict[str, Any]:
