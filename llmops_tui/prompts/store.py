@@ -158,18 +158,25 @@ class PromptStore:
         fault = "" if as_it_is or self._prefix else unfinished(system, template)
         system, template = self._whole(name, system), self._whole(name, template)
 
+        def kept(connection: duckdb.DuckDBPyConnection) -> tuple[PromptVersion, bool]:
+            # Read before it is committed: to open the catalog once more takes as long as to write.
+            created, digest = work(connection)
+            same = "v.prompt = ? AND v.sha256 = ?"
+            return select_versions(connection, same, [name, digest], self._prefix)[0], created
+
         def work(connection: duckdb.DuckDBPyConnection) -> tuple[bool, str]:
             now = time.time()
             origin = parent if parent is not None else _latest(connection, name)
             held = _settings(connection, name, origin) if settings is KEEP else given
             digest = content_hash(system, template, held)
-            same = connection.execute(
-                "SELECT number, note FROM prompt_versions WHERE prompt = ? AND sha256 = ?", [name, digest]
-            ).fetchone()
+            rows = connection.execute(
+                "SELECT number, sha256, note = '' FROM prompt_versions WHERE prompt = ?", [name]
+            ).fetchall()
+            same = next((row for row in rows if row[1] == digest), None)
             if same is not None:
                 if not candidate_of:
                     _accept(connection, name, same[0])
-                if note and not same[1]:
+                if note and same[2]:
                     connection.execute(
                         "UPDATE prompt_versions SET note = ? WHERE prompt = ? AND number = ?", [note, name, same[0]]
                     )
@@ -177,9 +184,7 @@ class PromptStore:
             refuse_unfinished(name, fault)
             refuse_unnamed(name, system, template, json.loads(held) if held else {})
             connection.execute("INSERT OR IGNORE INTO prompts VALUES (?, ?)", [name, now])
-            row = connection.execute("SELECT max(number) FROM prompt_versions WHERE prompt = ?", [name]).fetchone()
-            latest = int(row[0]) if row and row[0] is not None else None
-            number = (latest or 0) + 1
+            number = max((row[0] for row in rows), default=0) + 1
             connection.execute(
                 f"INSERT INTO prompt_versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [new_id("pv"), name, number, digest, origin, system, template, note, now, held or None],
@@ -188,12 +193,8 @@ class PromptStore:
                 connection.execute(
                     "INSERT INTO prompt_candidates VALUES (?, ?, ?, ?)", [name, number, candidate_of, now]
                 )
-            if origin is not None:
-                before = connection.execute(
-                    "SELECT sha256 FROM prompt_versions WHERE prompt = ? AND number = ?", [name, origin]
-                ).fetchone()
-                if before is not None:
-                    record_edges(connection, output=digest, kind="prompt_version", recipe="edit", inputs=[before[0]])
+            before = [sha256 for of, sha256, _ in rows if of == origin]
+            record_edges(connection, output=digest, kind="prompt_version", recipe="edit", inputs=before)
             examples = (json.loads(held).get("examples") or {}) if held else {}
             # Without the hash of its turns nothing shows that they are rows of that dataset.
             if examples.get("sha256") and examples.get("turns_sha256"):
@@ -204,8 +205,7 @@ class PromptStore:
             )
             return True, digest
 
-        created, digest = self._catalog.write(work)
-        return self._select("v.prompt = ? AND v.sha256 = ?", [name, digest])[0], created
+        return self._catalog.write(kept)
 
     def stamp(self) -> Stamp:
         """What changes whenever a prompt does, and with anything else in the catalog; cheap."""

@@ -280,13 +280,14 @@ class TraceStore:
         """
         ingest(self.catalog, self.event_log)
         condition, values = wanted.sql()
+        meant = (
+            f"SELECT r.id FROM {TRACES} WHERE {condition} ORDER BY {order.sql} LIMIT {int(limit)} OFFSET {int(before)}"
+        )
         (total,), rows = self._ask(
             [
                 f"SELECT count(*) FROM {TRACES} WHERE {condition}",
-                (
-                    f"SELECT {_SUMMARY} FROM {TRACES} WHERE {condition} ORDER BY {order.sql} "
-                    f"LIMIT {int(limit)} OFFSET {int(before)}"
-                ),
+                # Asked at once, what is shown of messages would be made of all traces that could be on the page.
+                f"SELECT {_SUMMARY} FROM {TRACES} WHERE r.id IN ({meant}) ORDER BY {order.sql}",
             ],
             values,
         )

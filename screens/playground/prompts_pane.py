@@ -148,10 +148,15 @@ class PromptsPane(Pane):
             self.post_message(self.Changed())
 
     def show(self) -> None:
-        """Show all prompts."""
-        state = self._state
-        drafts = {state.prompt} if state.dirty and state.prompt else set()
-        self._list.show_prompts(state.prompts, state.prompt, drafts)
+        """Show all prompts, or those that have the words of the filter."""
+        if self.finding and self._field.value:
+            self.act("find", self._find, self._field.value)
+        else:
+            self._list.show_prompts(self._state.prompts, self._state.prompt, self._drafts)
+
+    @property
+    def _drafts(self) -> set[str]:
+        return {self._state.prompt} if self._state.dirty and self._state.prompt else set()
 
     @on(Table.Chosen)
     def _chosen(self, event: Table.Chosen) -> None:
@@ -193,7 +198,8 @@ class PromptsPane(Pane):
             return
         versions = await asyncio.to_thread(self.services.prompts.search, text)
         names = {version.prompt for version in versions}
-        self._list.show_prompts([p for p in self._state.prompts if p.name in names], None, set())
+        opened = self._state.prompt if self._state.prompt in names else None
+        self._list.show_prompts([p for p in self._state.prompts if p.name in names], opened, self._drafts)
         self.post_message(self.Found(versions))
 
     # ── what is done with prompts ──

@@ -565,6 +565,11 @@ async def test_the_filter_finds_prompts_by_their_text(open_app: OpenApp) -> None
         await settle(pilot)
         shown = screen.query_one(PromptList)
         assert [row.name for row in shown.shown] == ["triage"]
+        # Opening one leaves the filter, and what it found, as they are.
+        await pilot.press("enter", "enter")
+        await settle(pilot)
+        assert screen.state.prompt == "triage"
+        assert [(row.name, row.opened) for row in shown.shown] == [("triage", True)]
         await pilot.press("escape")
         await settle(pilot)
         assert shown.count == 3
