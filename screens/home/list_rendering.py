@@ -103,7 +103,7 @@ def _model(row: Recent) -> Part:
 
 
 def _question(row: Recent) -> Part:
-    told = f"{row.kind} {row.name}" if isinstance(row, WorkRequests) else row.question or ""
+    told = row.told if isinstance(row, WorkRequests) else row.question or ""
     return safe_line(told, _SHOWN), "muted"
 
 
@@ -123,7 +123,7 @@ def _took(row: Recent) -> Part:
 RECENT_COLUMNS: list[Column[Recent]] = [
     Column("time", lambda row: units.moment(row.started_at), least=8, rank=1),
     Column("prompt", _asked_with, most=20, names=True, rank=4),
-    Column("model", _model, most=20, names=True, rank=6),
+    Column("model", _model, most=28, names=True, rank=6),
     Column("question", _question, share=2, least=13, rank=3),
     Column("answer", _answer, share=3, least=13),
     Column("took", _took, unit="ms", right=True, rank=5),
