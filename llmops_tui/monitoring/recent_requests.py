@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.traces.orders import OWN
@@ -63,6 +63,7 @@ def read_recent(
 
     def work(connection: duckdb.DuckDBPyConnection) -> list[WorkRequests]:
         rows = connection.execute(f"{_WORK} {OWN} GROUP BY ALL ORDER BY max(started_at) DESC LIMIT ?", [most_work])
-        return [WorkRequests(*row, (titles or {}).get(row[1], "")) for row in rows.fetchall()]
+        found = (WorkRequests(*row) for row in rows.fetchall())
+        return [replace(one, title=(titles or {}).get(one.name, "")) for one in found]
 
     return RecentRequests(own, traces.catalog.read(work))
