@@ -348,7 +348,9 @@ def _ended(name: str, jobs: Sequence[Job]) -> str:
 def _watch(job: Job) -> Step:
     """Something is at work: to be looked at, where it is shown best."""
     screen = {"train": "training", "eval": "evaluation"}.get(job.kind, "jobs")
-    told = f"{job.title} is at {job.progress:.0%}" + (f": {job.message}" if job.message else "")
+    # Its figures stand on its screen and in its tile.
+    message = job.message.partition(" · ")[0]
+    told = f"{job.title} is at {job.progress:.0%}" + (f": {message}" if message else "")
     if job.kind == "train":
         return Step(told, screen, job.title.removeprefix("train "))
     return Step(told, screen, "" if screen == "evaluation" else job.id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llmops_tui.traces.orders import OWN
@@ -23,7 +24,8 @@ FROM requests WHERE NOT """
 class WorkRequests:
     """The requests of one run of an evaluation, a batch, a chain or the like, the newest of which began at ``started_at``.
 
-    ``of`` is the version of the prompt, or the chain, that most are of; empty where none is known.
+    ``of`` is the version of a prompt, or the chain, that one of them is of; empty where none is known. ``title`` is that of the
+    job by whose id the work is called, where it is known.
     """
 
     kind: str
@@ -32,6 +34,12 @@ class WorkRequests:
     requests: int
     failed: int
     started_at: float
+    title: str = ""
+
+    @property
+    def told(self) -> str:
+        """What it is called where people read it."""
+        return self.title or f"{self.kind} {self.name}"
 
     @property
     def wanted(self) -> str:
@@ -47,12 +55,15 @@ class RecentRequests:
     work: list[WorkRequests] = field(default_factory=list)
 
 
-def read_recent(traces: TraceStore, most: int, most_work: int) -> RecentRequests:
-    """The newest requests that were asked by themselves, and the newest runs of other work that asked some."""
+def read_recent(
+    traces: TraceStore, most: int, most_work: int, titles: Mapping[str, str] | None = None
+) -> RecentRequests:
+    """The newest requests that were asked by themselves, and the newest runs of other work; ``titles`` are of jobs by id."""
     own, _ = traces.page(TraceFilter(state="own"), most)
 
     def work(connection: duckdb.DuckDBPyConnection) -> list[WorkRequests]:
         rows = connection.execute(f"{_WORK} {OWN} GROUP BY ALL ORDER BY max(started_at) DESC LIMIT ?", [most_work])
-        return [WorkRequests(*row) for row in rows.fetchall()]
+        found = (WorkRequests(*row) for row in rows.fetchall())
+        return [replace(one, title=(titles or {}).get(one.name, "")) for one in found]
 
     return RecentRequests(own, traces.catalog.read(work))

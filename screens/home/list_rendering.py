@@ -84,8 +84,8 @@ def clock(at: float) -> str:
 
 def recent_rows(recent: RecentRequests, room: int) -> list[Recent]:
     """As many of the newest as there are lines for: what was asked by itself first, and what was asked for other work last."""
-    most = max(_LEAST_OWN, room - len(recent.work))
-    return [*recent.own[:most], *recent.work]
+    work = recent.work[: max(1, room - min(len(recent.own), _LEAST_OWN))]
+    return [*recent.own[: max(_LEAST_OWN, room - len(work))], *work]
 
 
 def recent_key(row: Recent) -> str:
@@ -103,7 +103,7 @@ def _model(row: Recent) -> Part:
 
 
 def _question(row: Recent) -> Part:
-    told = f"{row.kind} {row.name}" if isinstance(row, WorkRequests) else row.question or ""
+    told = row.told if isinstance(row, WorkRequests) else row.question or ""
     return safe_line(told, _SHOWN), "muted"
 
 
@@ -123,8 +123,8 @@ def _took(row: Recent) -> Part:
 RECENT_COLUMNS: list[Column[Recent]] = [
     Column("time", lambda row: units.moment(row.started_at), least=8, rank=1),
     Column("prompt", _asked_with, most=20, names=True, rank=4),
-    Column("model", _model, most=20, names=True, rank=6),
-    Column("question", _question, share=2, least=14, rank=3),
-    Column("answer", _answer, share=3, least=14),
+    Column("model", _model, most=28, names=True, rank=6),
+    Column("question", _question, share=2, least=13, rank=3),
+    Column("answer", _answer, share=3, least=13),
     Column("took", _took, unit="ms", right=True, rank=5),
 ]  # fmt: skip

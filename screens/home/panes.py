@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _OWN, _WORK, _JOBS = 60, 4, 50
 # In a narrow pane it is worth more when one began than what came of it; how far it is stands beside its state.
 _RANKS = {"began": 1, "outcome": 4, "took": 3}
+_SHARES = {"job": 3, "outcome": 2}
 _ORDER = {"state": 0, "began": 1}
 
 
@@ -213,9 +214,10 @@ class RecentPane(WayPane):
         if self._known:
             self._fill()
 
-    async def load(self) -> None:
-        """Read them."""
-        self.recent = await asyncio.to_thread(read_recent, self.services.traces, _OWN, _WORK)
+    async def load(self, jobs: list[Job]) -> None:
+        """Read them; ``jobs`` are known ones."""
+        titles = {folder: job.title for job in reversed(jobs) for folder in (job.resumes or job.id, job.id)}
+        self.recent = await asyncio.to_thread(read_recent, self.services.traces, _OWN, _WORK, titles)
         self._known = True
         self._fill()
 

@@ -78,7 +78,8 @@ def _data(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
         worst, *others = seen.problems
         detail = [
             (safe_line(worst.version), "accent"),
-            (f"  {rows_told(worst.rows, more=worst.more)} with problems", "warn"),
+            (f"  {'⚠' if utf8 else '!'} {rows_told(worst.rows, more=worst.more)}", "warn"),
+            (" with problems", "muted"),
             (f", and {counted(len(others), 'dataset')} more" if others else "", "muted"),
         ]
     newest: Line = [
@@ -119,14 +120,16 @@ def _training(seen: Overview, losses: Sequence[float], left: str, state: str, *,
     running = [job for job in seen.jobs if job.kind == "train" and job.state == JobState.RUNNING]
     if not running and not seen.runs:
         return _none("no runs yet", "F5 there trains one")
-    last = f"  loss {losses[-1]:.3f}" if losses else ""
+    ends = _ends(losses, ".3f", utf8=utf8)
+    # Where it is drawn, the last stands below.
+    last = f"  loss {losses[-1]:.3f}" if losses and not ends else ""
     runs: Line = [(f"  {counted(len(seen.runs), 'run')}", "muted")] if seen.runs else []
     if running:
         job = running[0]
         name = job.title.removeprefix("train ")
         told: Line = [(f"{'▶' if utf8 else '>'} {job.progress:.0%}", "accent")]
         told += [(f"  {left} left", "plain")] if left else [(" running", "muted")]
-        # The loss stands beside the name.
+        # The loss stands below.
         detail: Line = [(safe_line(job.message.partition(" · ")[0], 60), "muted")]
     else:
         name, finished = seen.runs[0]
@@ -136,7 +139,7 @@ def _training(seen: Overview, losses: Sequence[float], left: str, state: str, *,
     others: list[Line] = [[(safe_line(n), "muted")] for n, _ in seen.runs if n != name]
     return Tile(
         told + runs, [(safe_line(name), "accent"), (last, "plain")], detail, others, tuple(losses), "loss by step",
-        _ends(losses, ".3f", utf8=utf8), curve=True,
+        ends, curve=True,
     )  # fmt: skip
 
 
@@ -235,7 +238,7 @@ def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
         _times(day),
         [],
         courses.traffic if is_day_drawn(courses) else (),
-        f"all requests per {part_told(courses)},",
+        f"requests per {part_told(courses)},",
         f"most {max(courses.traffic, default=0):,.0f}",
     )
 

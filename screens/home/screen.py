@@ -105,7 +105,7 @@ class HomeScreen(LiveScreen):
         await reading
         self._returned, self._read_once = False, True
         self.query_one(StepsPane).tell_reading(reads=False)
-        await self.query_one(RecentPane).load()
+        await self.query_one(RecentPane).load(self._jobs)
         await self._draw()
         # As it was before all was read: what changed meanwhile is seen the next time.
         self._stamp = stamp

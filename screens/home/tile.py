@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -58,7 +59,7 @@ class Tile:
         """The values in so many lines, the last of which tells what they are; in one line it stands beside them."""
         if room < 1:
             return []
-        draw = partial(sparkline, utf8=utf8) if self.curve else partial(bars, utf8=utf8)
+        draw = partial(_curve, utf8=utf8) if self.curve else partial(bars, utf8=utf8)
         if room == 1:
             told = f" {self.ends}" if self.ends else f" {self.label}"
             return [[(draw(self.course, max(4, width - len(told)))[0], "accent"), (told, "muted")]]
@@ -74,6 +75,12 @@ class Tile:
             max(sum(cell_len(text) for text, _ in line) for line in lines) + _EDGES,
             2 + bool(self.detail) + below,
         )
+
+
+def _curve(values: Sequence[float], width: int, rows: int = 1, *, utf8: bool) -> list[str]:
+    """As :func:`sparkline`, over the whole width also where there are fewer values."""
+    wide = [values[place * len(values) // width] for place in range(width)] if 0 < len(values) < width else values
+    return sparkline(wide, width, rows, utf8=utf8)
 
 
 def reading() -> Tile:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
     from llmops_tui.monitoring.alerts import Alert
+    from llmops_tui.monitoring.engines import EngineLoad
     from llmops_tui.monitoring.recorder import Moment
     from screens.shell.shell import Shell
 
 _SECONDS = 2.0
 _FIRST_SECONDS = 0.5
+
+
+def model_told(chosen: str | None, engines: Iterable[EngineLoad]) -> tuple[str | None, bool]:
+    """The model to name, and whether it is loaded: the one that is chosen, or before any screen chose one a loaded one."""
+    loaded = [engine.model for engine in engines if engine.state != "dead"]
+    model = chosen if chosen is not None or not loaded else loaded[0]
+    return model, (model or "").partition("+")[0] in loaded
 
 
 class StatusFeed:
@@ -71,10 +80,8 @@ class StatusFeed:
                         }
                         # Of now: a model chosen during the look stays chosen.
                         status = self._app.status
-                        loaded = (status.model or "").partition("+")[0] in {
-                            engine.model for engine in moment.engines if engine.state != "dead"
-                        }
-                        self._app.show_status(replace(status, loaded=loaded, **seen))
+                        model, loaded = model_told(status.model, moment.engines)
+                        self._app.show_status(replace(status, model=model, loaded=loaded, **seen))
                 await asyncio.sleep(_SECONDS if moment is not None else _FIRST_SECONDS)
         finally:
             recorder.stop()

@@ -46,6 +46,11 @@ def test_requests_of_one_run_of_other_work_are_one(catalog: Catalog, event_log: 
         assert store.page(TraceFilter.parse(work.wanted, 9.0), 9)[1] == work.requests
 
 
+def test_work_that_is_called_by_the_id_of_a_job_is_told_by_its_title(catalog: Catalog, event_log: EventLog) -> None:
+    recent = read_recent(filled(catalog, event_log), 1, 2, {"run-7": "chain c"})
+    assert [work.told for work in recent.work] == ["chain c", "evaluation s-2"]
+
+
 def test_no_more_than_asked_for_are_read(catalog: Catalog, event_log: EventLog) -> None:
     recent = read_recent(filled(catalog, event_log), 1, 2)
     assert ([line.id for line in recent.own], [work.name for work in recent.work]) == (["run_7"], ["run-7", "s-2"])

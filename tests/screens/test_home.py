@@ -11,10 +11,12 @@ from textual.pilot import Pilot
 
 from llmops_tui.jobs.store import JobStore
 from llmops_tui.monitoring.overview import Step
+from llmops_tui.monitoring.recent_requests import RecentRequests
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets.screen import DatasetsScreen
+from screens.home.list_rendering import recent_rows
 from screens.home.panes import RecentPane, RunningPane, TilePane, place_of
 from screens.home.tile import READING
 from screens.jobs.jobs_pane import JobsPane
@@ -73,6 +75,14 @@ async def test_requests_of_an_evaluation_are_one_line_below_ones_own_and_lead_to
         await until(pilot, lambda: bool(pilot.app.screen.query(TraceListPane)))
         await settle(pilot)
         assert pilot.app.screen.query_one(TraceListPane).said == "work:triage-7"
+
+
+def test_of_few_lines_ones_own_requests_have_most_and_other_work_one() -> None:
+    recent = RecentRequests(["a", "b", "c", "d", "e"], ["x", "y", "z"])  # type: ignore[list-item]
+    assert recent_rows(recent, 9) == ["a", "b", "c", "d", "e", "x", "y", "z"]
+    assert recent_rows(recent, 6) == ["a", "b", "c", "x", "y", "z"]
+    assert recent_rows(recent, 4) == recent_rows(recent, 1) == ["a", "b", "c", "x"]
+    assert recent_rows(RecentRequests([], ["x", "y"]), 4) == ["x", "y"]  # type: ignore[list-item]
 
 
 async def test_jobs_are_in_the_order_and_with_the_time_of_their_own_screen(

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from llmops_tui.jobs.process import identify
 from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.home.panes import StepsPane
 from screens.shell.running_jobs import RunningJobs
+from screens.shell.status_feed import model_told
 from screens.shell.status_line import StatusLine
 from screens.widgets.line_list import LineList
 from tests.screens.conftest import OpenApp, settle, until
@@ -40,6 +42,19 @@ def test_whoever_read_last_is_believed() -> None:
     assert running.told() == {"jobs": 1, "job_title": "a 10%"}
     running.take([], complete=True)
     assert running.told() == {"jobs": 0, "job_title": ""}
+
+
+def test_before_a_model_is_chosen_the_one_that_is_loaded_is_named() -> None:
+    own = identify(os.getpid())
+    assert own is not None
+    dead, small = EngineLoad("gone", own, state="dead"), EngineLoad("small", own)
+    assert model_told(None, []) == (None, False)
+    assert model_told(None, [dead]) == (None, False)
+    assert model_told(None, [dead, small]) == ("small", True)
+    assert model_told("other", [small]) == ("other", False)
+    assert model_told("small+adapter", [small]) == ("small+adapter", True)
+    # None is registered: a screen has said so.
+    assert model_told("", [small]) == ("", False)
 
 
 def test_whoever_leaves_is_told_what_goes_on() -> None:

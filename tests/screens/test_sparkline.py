@@ -57,6 +57,13 @@ def test_a_tile_says_the_state_and_the_figure_first_and_draws_its_course_where_t
     assert [line[0][0] for line in flat.lines(20, 5, utf8=True)] == ["state", "figure", "more"]
 
 
+def test_a_curve_takes_the_whole_width() -> None:
+    tile = Tile([("3 runs", "plain")], [("r", "plain")], [], [], (3.0, 2.0, 1.0), "loss by step", "3 → 1", curve=True)
+    assert tile.lines(9, 4, utf8=True)[2] == [("███▅▅▅▁▁▁", "accent")]
+    long = Tile([], [], [], [], tuple(float(n) for n in range(500)), "loss by step", "0 → 499", curve=True)
+    assert len(long.lines(30, 4, utf8=True)[2][0][0]) == 30
+
+
 def test_what_a_tile_has_no_room_for_is_counted() -> None:
     tile = Tile([("4 models", "plain")], [("a", "plain")], [], [[(name, "muted")] for name in "bcd"])
     assert [line[0][0] for line in tile.lines(20, 5, utf8=True)] == ["4 models", "a", "b", "c", "d"]
