@@ -185,7 +185,7 @@ class EvaluationStore:
             raise InputRefusedError("no_model", f"suite {suite.name!r} has no model", "Choose one with --model NAME.")
         judges = [metric.model for metric in suite.all_metrics() if isinstance(metric, AskingMetric)]
         for name in [*(chosen or own), *judges]:
-            self.registry.check_fits(name)
+            self.registry.get(name)
         for step in suite.chain:
             self.prompts.get(step.prompt)
         asked = [(self._asked(suite, ref, chosen) if ref else "", chosen or [own[n]]) for n, ref in enumerate(refs)]

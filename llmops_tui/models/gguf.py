@@ -180,25 +180,6 @@ def read_contents(path: Path) -> GgufContents:
         return GgufContents(metadata, tensors)
 
 
-def tensor_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
-    """The shape of each tensor of a GGUF file, rows first.
-
-    Raises:
-        InputRefusedError: as of :func:`read_header`.
-        OSError: the file cannot be read.
-    """
-    read_header(path)
-    status = path.stat()
-    return _shapes(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
-
-
-@lru_cache(maxsize=64)
-def _shapes(path: Path, _state: tuple[int, ...]) -> Mapping[str, tuple[int, ...]]:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        *_, tensors = _read_all(_Reader(data, path), whole=False)
-    return {name: tensor.shape for name, tensor in tensors.items()}
-
-
 def _parse(reader: _Reader) -> GgufHeader:
     version, metadata, lengths, tensors = _read_all(reader, whole=False)
     sizes = {name: tensor.length for name, tensor in tensors.items()}

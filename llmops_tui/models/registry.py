@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_tui.errors import InputRefusedError, NotFoundError
-from llmops_tui.models.adapter_fit import misfit
 from llmops_tui.models.aliases import AliasBook, alias_like
 from llmops_tui.models.files import digest_of, digests_of, joined_digest, read_model_files, shards_of
 from llmops_tui.models.gguf import read_header
@@ -126,12 +125,6 @@ def with_adapter(model: Model, adapter: Model) -> Model:
         # What it was trained with, where that is not the base's.
         header["chat_template"] = own
     return replace(model, name=f"{model.name}+{adapter.name}", sha256=digest, header=header, origin=model)
-
-
-def fits(model: Model, adapter: Model) -> bool:
-    """Whether a model of this kind can be asked with an adapter, which is of its architecture and shapes."""
-    alike = model.kind == "gguf" and adapter.header.get("architecture") == model.header.get("architecture")
-    return alike and not misfit(model.files, adapter.path)
 
 
 class ModelRegistry:
@@ -287,7 +280,7 @@ class ModelRegistry:
         return [self._model(row) for row in rows]
 
     def runnable(self) -> list[Model]:
-        """What can be asked: GGUF models, remote ones, and models with an adapter that fits them, ``base+adapter``."""
+        """What can be asked: GGUF models, remote ones, and models with an adapter of their architecture, ``base+adapter``."""
         models = self.all()
         adapters = [m for m in models if m.kind == "adapter"]
         found = []
@@ -295,27 +288,12 @@ class ModelRegistry:
             if model.kind in {"adapter", "safetensors"}:
                 continue
             found.append(model)
-            found += [with_adapter(model, a) for a in adapters if fits(model, a)]
+            found += [
+                with_adapter(model, a)
+                for a in adapters
+                if model.kind == "gguf" and a.header.get("architecture") == model.header.get("architecture")
+            ]
         return found
-
-    def check_fits(self, name: str) -> None:
-        """Refuse a pair ``base+adapter`` that no engine can load.
-
-        Raises:
-            NotFoundError: no model has this name.
-            InputRefusedError: ``adapter_misfit``.
-        """
-        model = self.get(name)
-        base = model.origin
-        if base is None or name in {m.name for m in self.all()}:
-            return
-        adapter = self.get(str(model.header["adapter"]))
-        if why := misfit(base.files, adapter.path):
-            raise InputRefusedError(
-                "adapter_misfit",
-                f"the adapter {adapter.name} does not fit {base.name}: {why}",
-                "An adapter fits the model that it was trained on, in any quantization.",
-            )
 
     def get(self, name: str) -> Model:
         """One model by name; ``base+adapter`` names both.
