@@ -35,8 +35,8 @@ _LONG = 4000
 _ERROR = 400
 # Cells that a text needs to say anything; where that is too much for all of them, the last are left out.
 _READABLE = 24
-# Cells of what a text of a case is called, the longest of which is `candidate`.
-_LABEL = 9
+# Cells of what a text of a case is called, such as `candidate` or the name of a metric.
+_LABEL = 11
 
 
 def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
@@ -126,8 +126,10 @@ def _question() -> Column[Pair | Result]:
 
 
 def _after(row: Pair | Result) -> Part:
-    """What the candidate answered; where it is what was expected, that is quicker to read."""
+    """What the candidate answered; where it is what was expected, that is quicker to read. An error has the colour of one."""
     result = _candidate(row)
+    if result.answer.error:
+        return safe_line(said(result), _SHOWN), "bad"
     right = result.case.expected is not None and said(result).strip() == result.case.expected_text.strip() != ""
     return ("as expected", "muted") if right else (safe_line(said(result), _SHOWN), "plain")
 
@@ -135,6 +137,8 @@ def _after(row: Pair | Result) -> Part:
 def _before(row: Pair | Result) -> Part:
     """What the baseline answered; where it is the same, that is quicker to read than the text once more."""
     before = said(_baseline(row))
+    if _baseline(row).answer.error:
+        return safe_line(before, _SHOWN), "bad"
     return ("the same" if before == said(_candidate(row)) else safe_line(before, _SHOWN)), "muted"
 
 
@@ -222,7 +226,7 @@ def case_content(result: Result, before: Result | None, width: int) -> Content:
 def _answer(result: Result, before: Result | None = None) -> Content:
     """An answer, with what differs from one ``before`` where they are alike; an error is no answer, and is compared with none."""
     if result.answer.error and not result.answer.text:
-        return Content.styled(safe_line(result.answer.error, _ERROR), "$error")
+        return Content.styled(f"error: {safe_line(result.answer.error, _ERROR)}", "$error")
     if before is not None and before.answer.text:
         changes = diff_words(said(before)[:_LONG], said(result)[:_LONG])
         if not apart(changes):

@@ -109,10 +109,9 @@ class FiguresPane(Pane):
             return views.manifest(opened)
         if view == 6:
             return Content(safe_text(card_text(opened.run)))
-        shown = rendering.failed(opened)
-        if shown is None and opened.comparison is not None:
-            shown = comparison_rendering.comparison(opened.comparison, self._width, utf8=utf8)
-        return shown if shown is not None else rendering.figures(opened, utf8=utf8)
+        if opened.comparison is not None:
+            return comparison_rendering.comparison(opened.comparison, self._width, utf8=utf8)
+        return rendering.figures(opened, utf8=utf8)
 
     def _put(self, title: str, content: Content) -> None:
         opened = self._opened

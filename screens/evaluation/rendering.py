@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
@@ -80,7 +79,7 @@ def _first(state: EvalState) -> tuple[str, float | None]:
 RUN_COLUMNS: list[Column[EvalState]] = [
     Column("run", lambda state: safe_line(state.run.name, 200), share=2, least=8, names=True),
     Column("state", _state, rank=1, most=16),
-    Column("model", lambda state: (safe_line(state.run.asked.model, 200), "muted"), share=3, least=18, rank=4, names=True),
+    Column("model", lambda state: (safe_line(state.run.asked.model, 200), "muted"), share=3, least=26, rank=4, names=True),
     Column("prompt", lambda state: (_prompt(state), "muted"), share=1, least=10, rank=6, names=True, spare=True),
     Column("metric", lambda state: (safe_line(_first(state)[0], 40), "muted"), rank=3, most=14),
     Column("mean", lambda state: score(_first(state)[1]), lambda state: _first(state)[1], right=True, falling=True, rank=2,
@@ -144,24 +143,6 @@ def progress(state: EvalState, *, utf8: bool) -> Content:
     parts: list[Any] = [(bar(share, share, share, utf8=utf8), "$accent"), f" {share:.0%}\n", f"{safe_line(told[0])}\n"]
     parts += [(f"{safe_line(figure)}  so far, 95 %\n", "$muted") for figure in told[1:]]
     return Content.assemble(*parts)
-
-
-def failed(opened: Opened) -> Content | None:
-    """Why a run has no answer at all: the reason that most of its requests ended with; none where it has one."""
-    if opened.run.summary is None or not opened.results or not all(result.answer.error for result in opened.results):
-        return None
-    reasons = Counter(result.answer.error for result in opened.results)
-    ((reason, times), *others) = reasons.most_common()
-    more = f"\nand {counted(len(others), 'other reason')}, which the cases have" if others else ""
-    return Content.assemble(
-        (
-            f"No answer: {'the request' if reasons.total() == 1 else f'all {reasons.total():,} requests'} failed",
-            "bold $error",
-        ),
-        (f", {times:,} with this" if others else "", "$muted"),
-        (f"\n{safe_line(reason, 600)}", "$error"),
-        (more, "$muted"),
-    )
 
 
 def figures(opened: Opened, *, utf8: bool) -> Content:

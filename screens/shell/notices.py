@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from textual.notifications import Notification
+
+from screens.widgets.columns import fit
 
 # Textual sets a timer for what is left. A timer of less than nothing spins forever, and the app with it.
 _SHORTEST = 0.05
@@ -26,6 +29,8 @@ class Notice(Notification):
     _ends: float | None = None
     # What it is headed by, such as "Failed"; the message begins with it.
     head: str = ""
+    # What it tells in whole, of which the message may have a part.
+    whole: str = ""
 
     @property
     def time_left(self) -> float:
@@ -43,6 +48,16 @@ class Notice(Notification):
     def seen_for(self) -> float:
         """Seconds since it was first shown; 0 before."""
         return max(0.0, time.monotonic() - (self._ends - self.timeout)) if self._ends is not None else 0.0
+
+
+def tells(notification: Notification, text: str) -> bool:
+    """Whether it tells this, its head before it, and its time is not over."""
+    return isinstance(notification, Notice) and notification.whole == text and not notification.has_expired
+
+
+def shorten(text: str, cells: int) -> str:
+    """A text of at most so many cells; of a longer one the middle is left out, since its end says what to do next."""
+    return text if cell_len(text) <= cells else fit(text, cells, middle=True)
 
 
 def was_read(notification: Notification) -> bool:

@@ -156,7 +156,7 @@ class Shell(TellingApp):
         _log.warning("%s: %s", error.code, error.message)
         told, title = safe_line(error.told), "Failed"
         # What fails again and again, such as a look once a second, is told once and covers nothing more.
-        if not any(one.message == f"{title}: {told}" and not one.has_expired for one in self._notifications):
+        if not self.is_told(f"{title}: {told}"):
             self.say(told, title=title, severity="error", seconds=12.0)
 
     @on(Worker.StateChanged)

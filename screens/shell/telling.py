@@ -9,7 +9,10 @@ from textual.app import App
 from textual.notifications import Notification, Notify, SeverityLevel
 
 from llmops_tui.safe_text import safe_line
-from screens.shell.notices import Notice, displaced
+from screens.shell.notices import Notice, displaced, shorten, tells
+
+# Lines of a notice at most, and the cells of one in a terminal whose size is not known yet.
+_LINES, _NARROWEST = 3, 60
 
 
 class TellingApp(App[int]):
@@ -26,8 +29,11 @@ class TellingApp(App[int]):
     ) -> None:
         """As Textual's, but never markup unless asked for."""
         seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
-        notice = Notice(f"{title}: {message}" if title else message, "", severity, seconds, markup)
-        notice.head = title
+        told = f"{title}: {message}" if title else message
+        # Its end stays, which says what to do next.
+        shown = told if markup else shorten(told, max(_NARROWEST, self.size.width * 9 // 10) * _LINES)
+        notice = Notice(shown, "", severity, seconds, markup)
+        notice.head, notice.whole = title, told
         self.post_message(Notify(notice))
 
     @on(Notify)
@@ -38,6 +44,10 @@ class TellingApp(App[int]):
     def say(self, text: str, *, title: str = "", severity: SeverityLevel = "information", seconds: float = 6.0) -> None:
         """A notification; never markup."""
         self.notify(safe_line(text), title=title, severity=severity, timeout=seconds)
+
+    def is_told(self, text: str) -> bool:
+        """Whether a notice with this text, its head before it, stands there."""
+        return any(tells(one, text) for one in self._notifications)
 
     def unsay(self, gone: Callable[[Notification], bool]) -> None:
         """Take away the notifications of which this is true."""

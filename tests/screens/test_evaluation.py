@@ -102,7 +102,7 @@ async def test_a_run_shows_figures_and_its_wrong_cases_first(open_app: OpenApp, 
         assert "exact" in text(pilot, "#figures-text")
         assert "[0.301, 0.954]" in text(pilot, "#figures-text")
         await until(pilot, lambda: "question 2" in text(pilot, "#case-text"))
-        assert "answer     no, never 2" in text(pilot, "#case-text")
+        assert "answer       no, never 2" in text(pilot, "#case-text")
         # The reason would say both texts again.
         assert "is not yes" not in text(pilot, "#case-text")
         assert "\x1b" not in text(pilot, "#case-text")
@@ -390,7 +390,7 @@ async def test_scores_without_a_value_are_drawn(open_app: OpenApp, sample: Works
     store.finish(name, entry.manifest, summary, sha256_file(entry.results))
     async with open_app() as pilot:
         await open_evaluation(pilot)
-        await until(pilot, lambda: "answer     context_full: too long" in text(pilot, "#case-text"))
+        await until(pilot, lambda: "error: context_full" in text(pilot, "#case-text"))
         assert "not available" in text(pilot, "#figures-text")
 
 

@@ -388,7 +388,7 @@ async def test_many_alerts_at_once_are_one_notice(open_app: OpenApp, recorder: R
         assert "and 40 more: the monitor lists them" in notices(pilot)
         assert "errors.model-1" not in notices(pilot)
         services.alerts_told([replace(alert, cleared_at=2.0) for alert in alerts[:3]])
-        await until(pilot, lambda: "Over: failed requests of model-0" in notices(pilot))
+        await until(pilot, lambda: "Over: failing requests: failed requests of model-0" in notices(pilot))
         assert "and 2 more" in notices(pilot)
 
 

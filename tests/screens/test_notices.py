@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 from textual.notifications import Notification
 from textual.widgets._toast import Toast, ToastRack
 
-from screens.shell.notices import Notice, displaced
+from screens.shell.notices import Notice, displaced, shorten
 from tests.screens.conftest import OpenApp, notices, settle, until
 
 
@@ -31,6 +32,27 @@ def test_of_more_than_there_is_room_for_the_lightest_and_oldest_goes() -> None:
         "told 0"
     ]
     assert _gone([failed, told[0]], _news("told 1")) == []
+
+
+def test_of_a_long_text_the_end_stays_which_says_what_to_do() -> None:
+    text = f"it is in the way {'of many others ' * 40}F4 chooses another model."
+    shown = shorten(text, 180)
+    assert cell_len(shown) <= 180
+    assert shown.startswith("it is in the way")
+    assert "…" in shown
+    assert shown.rstrip().endswith("F4 chooses another model.")
+    assert shorten("short", 180) == "short"
+
+
+async def test_a_long_failure_covers_no_more_than_some_lines(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        pilot.app.notify(
+            f"{'a tensor is missing ' * 60} F4 chooses another model.", title="Failed", severity="error", timeout=60
+        )
+        await until(pilot, lambda: "F4 chooses another model." in notices(pilot))
+        await until(pilot, lambda: any(toast.region.area for toast in pilot.app.screen.query(Toast)))
+        await settle(pilot)
+        assert {toast.region.height for toast in pilot.app.screen.query(Toast)} <= {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
