@@ -190,7 +190,6 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
     verified = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.verified_at)) if model.verified_at else "never"
     rows = [
         ("state", "loaded" if loaded else _STATES.get(model.kind, "")),
-        ("name in file", header.get("name")),
         ("architecture", header.get("architecture")),
         ("quantization", model.quantization),
         ("parameters", _counted(int(header.get("parameters") or 0))),
@@ -201,11 +200,14 @@ def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
         ("SHA-256", model.sha256),
         ("last verified", verified),
     ]
+    # Most files say the name that the model has here.
+    if header.get("name") != model.name:
+        rows.insert(-3, ("name in file", header.get("name")))
     if header.get("source"):
         places = [header.get(key) for key in ("source", "origin", "source_file", "revision")]
         rows.append(("downloaded from", ", ".join(str(place) for place in places if place)))
     if int(header.get("shards") or 1) > 1:
-        rows.insert(10, ("in files", header["shards"]))
+        rows.insert(-3, ("in files", header["shards"]))
     return rows
 
 
