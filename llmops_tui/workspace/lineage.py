@@ -37,3 +37,13 @@ def ancestors(connection: duckdb.DuckDBPyConnection, output: str) -> list[tuple[
         [output],
     ).fetchall()
     return [(str(a), str(b), str(c)) for a, b, c in rows]
+
+
+def made_from(connection: duckdb.DuckDBPyConnection, output: str) -> list[tuple[str, str]]:
+    """The registered models that something was made from, each as (name, kind of work); not what those were made from."""
+    rows = connection.execute(
+        """SELECT DISTINCT m.name, l.kind FROM lineage l JOIN models m ON m.sha256 = l.input
+           WHERE l.output = ? ORDER BY ALL""",
+        [output],
+    ).fetchall()
+    return [(str(name), str(kind)) for name, kind in rows]

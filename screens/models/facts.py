@@ -35,6 +35,7 @@ class Details:
     key: str = ""
     proof: list[ProofStep] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
+    made_from: list[tuple[str, str]] = field(default_factory=list)
     # Where all models are served together; empty where they are not.
     shared_address: str = ""
 
@@ -54,6 +55,7 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     from llmops_tui.inference.remote import find_key
     from llmops_tui.inference.supervisor import ALL_MODELS, health
     from llmops_tui.models.aliases import AliasBook
+    from llmops_tui.workspace.lineage import made_from
     from llmops_tui.workspace.trust import untrusted_reason
 
     if model.kind == "remote":
@@ -68,8 +70,9 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
             key="found" if is_approved(variable, url) else f"never approved for {host_of(url)}; see llmops trust"
         )
     proof = services.proof(model)
+    inputs = services.catalog.read(lambda connection: made_from(connection, model.sha256))
     if model.kind != "gguf":
-        return Details(proof=proof)
+        return Details(proof=proof, made_from=inputs)
     memory: dict[str, Any] = {}
     problem = ""
     try:
@@ -91,7 +94,7 @@ def read_details(services: Services, model: Model, available: dict[str, int]) ->
     aliases = AliasBook(services.models.catalog).of(model.name)
     router = services.servers.find(ALL_MODELS)
     place = "" if router is None else f"{router.address}/v1" if router.address else f"unix:{router.socket}"
-    return Details(memory, engine, problem, proof=proof, aliases=aliases, shared_address=place)
+    return Details(memory, engine, problem, proof=proof, aliases=aliases, shared_address=place, made_from=inputs)
 
 
 def facts(model: Model, *, loaded: bool, details: Details, width: int = 0) -> Content:
@@ -104,10 +107,7 @@ def facts(model: Model, *, loaded: bool, details: Details, width: int = 0) -> Co
         parts.append(("\nMissing features\n", "bold"))
         parts += [f"{safe_line(str(name))}: {safe_line(str(why))}\n" for name, why in lacks.items()] or ["nothing\n"]
         return Content.assemble(*parts)
-    if details.aliases:
-        parts += _rows([("aliases", ", ".join(details.aliases))], room)
-    if details.shared_address:
-        parts += _rows([("served at", f"{details.shared_address}, with all models")], room)
+    parts += _rows(_known_rows(details), room)
     if details.problem:
         parts += [("\n" + safe_line(details.problem) + "\n", "$error")]
     if details.engine.get("state"):
@@ -167,29 +167,47 @@ _STATES = {
 }  # fmt: skip
 
 
+def _known_rows(details: Details) -> list[tuple[str, Any]]:
+    """What the workspace knows of the model beside its file."""
+    inputs = ", ".join(f"{name}, by {kind}" for name, kind in details.made_from)
+    address = details.shared_address and f"{details.shared_address}, with all models"
+    found = [("made from", inputs), ("aliases", ", ".join(details.aliases)), ("served at", address)]
+    return [(name, told) for name, told in found if told]
+
+
+def _sizes(header: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Those that the file tells: an adapter has none."""
+    found = [
+        ("context", "context_length", " tokens"),
+        ("layers", "layers", ""),
+        ("vocabulary", "vocabulary", " tokens"),
+    ]
+    return [(name, f"{int(header[key]):,}{unit}") for name, key, unit in found if header.get(key)]
+
+
 def _file_rows(model: Model, *, loaded: bool) -> list[tuple[str, Any]]:
     header = model.header
     verified = time.strftime("%Y-%m-%d %H:%M", time.localtime(model.verified_at)) if model.verified_at else "never"
     rows = [
         ("state", "loaded" if loaded else _STATES.get(model.kind, "")),
-        ("name in file", header.get("name")),
         ("architecture", header.get("architecture")),
         ("quantization", model.quantization),
         ("parameters", _counted(int(header.get("parameters") or 0))),
-        ("context", f"{int(header.get('context_length') or 0):,} tokens"),
-        ("layers", header.get("layers")),
-        ("vocabulary", f"{int(header.get('vocabulary') or 0):,} tokens"),
+        *_sizes(dict(header)),
         ("licence", header.get("license")),
         ("size", size_text(model.size_bytes)),
         ("file", str(model.path)),
         ("SHA-256", model.sha256),
         ("last verified", verified),
     ]
+    # Most files say the name that the model has here.
+    if header.get("name") != model.name:
+        rows.insert(-3, ("name in file", header.get("name")))
     if header.get("source"):
         places = [header.get(key) for key in ("source", "origin", "source_file", "revision")]
         rows.append(("downloaded from", ", ".join(str(place) for place in places if place)))
     if int(header.get("shards") or 1) > 1:
-        rows.insert(10, ("in files", header["shards"]))
+        rows.insert(-3, ("in files", header["shards"]))
     return rows
 
 

@@ -10,6 +10,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.jobs.leases import Holder, Lease, MemoryShortError
 from llmops_tui.models.discovery import FoundModel
 from llmops_tui.workspace.layout import Workspace
+from llmops_tui.workspace.lineage import record_edges
 from screens.models import classify_text
 from screens.models.facts import Details
 from screens.models.models_pane import ModelsPane
@@ -113,6 +114,17 @@ async def test_adapters_and_addresses_stand_beside_models_and_can_be_chosen(
         lines = ["".join(part for part, _ in table._line_of(n, 60)) for n in range(table.count)]
         assert " ".join(lines[0].split()) == "◇ away remote – – –"
         assert " ".join(lines[-1].split()).startswith("+ tone adapter")
+        tone, base = models.get("tone"), models.get("support-base-hf")
+        models.catalog.write(
+            lambda db: record_edges(db, output=tone.sha256, kind="train", recipe="r", inputs=[base.sha256, "a" * 64])
+        )
+        table.move_to(table.count - 1)
+        await until(pilot, lambda: "made from" in text_of(screen, "#facts-text"))
+        shown = text_of(screen, "#facts-text")
+        assert "support-base-hf, by train\n" in shown
+        # An adapter has no context and no words of its own.
+        assert "context" not in shown
+        assert "vocabulary" not in shown
         table.move_to(0)
         await until(pilot, lambda: "seed: not honoured" in text_of(screen, "#facts-text"))
         await pilot.press("f9")
