@@ -50,6 +50,8 @@ def first_figure(state: EvalState) -> str:
     """The first metric of a run, or how far it is."""
     if state.run.summary is None:
         return state.told
+    if state.run.unanswered:
+        return state.run.unanswered
     name, figure = next(iter(state.run.summary["metrics"].items()), ("", None))
     return f"{name} {figure_text(figure)}" if figure else ""
 
@@ -62,6 +64,8 @@ def run_text(session: Session, state: EvalState) -> str:
     head = f"{run.name}: {state.shown} · {run.suite_ref} · {run.column}"
     if summary is None:
         return head + (f" · {state.told}" if state.told else "")
+    if run.unanswered:
+        return f"{head}\n{run.name} {run.unanswered}"
     rows = [(n, figure_text(f), f["n"], f["unusable"] or "", interval_told(f)) for n, f in summary["metrics"].items()]
     cached = f", {cache_told(summary)}" if summary["cached"] else ""
     errors = f", {told}" if (told := errors_told(summary)) else ""
@@ -253,12 +257,14 @@ def compare(
         raise InputRefusedError(
             "not_comparable",
             f"{baseline} and {refused.candidate.name} are not comparable: {reasons}",
-            "Run both with the same suite.",
+            "Run both again, with the same suite.",
         )
 
 
 def compare_text(session: Session, found: Comparison, limit: int) -> str:
     """A comparison for people."""
+    if found.baseline.unanswered or found.candidate.unanswered:
+        return found.sentence
     rows = []
     for d in found.differences:
         i, p = d.interval, d.p_holm if d.p_holm is not None else d.p

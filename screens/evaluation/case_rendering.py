@@ -47,7 +47,7 @@ def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
         ),
         Column("change", change, _change),
         _expected(),
-        Column("candidate", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=_READABLE),
+        Column("candidate", lambda row: _said(_candidate(row)), share=3, least=_READABLE),
         Column("baseline", _before, share=3, least=_READABLE, rank=3),
         _why(metric),
         *_slices(),
@@ -73,7 +73,7 @@ def result_columns(metric: str) -> list[Column[Pair | Result]]:
         Column("case", place, lambda row: _candidate(row).case.index, right=True),
         Column(metric or "score", shown, value, right=True, most=16),
         _expected(),
-        Column("answer", lambda row: safe_line(said(_candidate(row)), _SHOWN), share=3, least=_READABLE),
+        Column("answer", lambda row: _said(_candidate(row)), share=3, least=_READABLE),
         _why(metric),
         Column("took", lambda row: units.whole(_candidate(row).answer.total_ms), lambda row: _candidate(row).answer.total_ms,
             unit="ms", right=True, falling=True, spare=True, rank=5),
@@ -103,8 +103,15 @@ def _expected() -> Column[Pair | Result]:
 
 def _before(row: Pair | Result) -> Part:
     """What the baseline answered; where it is the same, that is quicker to read than the text once more."""
-    before = said(_baseline(row))
-    return ("the same" if before == said(_candidate(row)) else safe_line(before, _SHOWN)), "muted"
+    before, after = _baseline(row), _candidate(row)
+    if before.answer.error or after.answer.error:
+        return _said(before)
+    return ("the same" if said(before) == said(after) else safe_line(said(before), _SHOWN)), "muted"
+
+
+def _said(result: Result) -> Part:
+    """The answer in a cell; an error has the colour of one, since it is none."""
+    return safe_line(said(result), _SHOWN), "bad" if result.answer.error else "plain"
 
 
 def _why(metric: str) -> Column[Pair | Result]:
@@ -155,11 +162,7 @@ def case_content(result: Result, before: Result | None) -> Content:
     ]
     if case.expected is not None:
         parts += [_label("expected", "$success"), safe_text(case.expected_text)[:4000], "\n"]
-    if before is not None:
-        parts += [_label("baseline"), safe_text(said(before))[:4000], "\n", _label("candidate")]
-        parts += [*diff_parts(diff_words(said(before)[:4000], said(result)[:4000])), "\n"]
-    else:
-        parts += [_label("answer"), safe_text(said(result))[:4000], "\n"]
+    parts += _answer_parts(result, before)
     for call in result.answer.calls:
         arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
         parts += [_label("called"), f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}\n"]
@@ -168,8 +171,6 @@ def case_content(result: Result, before: Result | None) -> Content:
         parts += [_label("state"), (f"{safe_line(told, 2000)}\n", "$muted")]
     if result.answer.thinking:
         parts += [_label("thinking"), (safe_text(result.answer.thinking)[:4000], "$muted"), "\n"]
-    if result.answer.error:
-        parts += [(f"error: {safe_line(result.answer.error, 400)}\n", "$error")]
     parts += _score_parts(result, before)
     answer = result.answer
     ended = [
@@ -186,6 +187,26 @@ def case_content(result: Result, before: Result | None) -> Content:
     times = " · ".join(text for text in ended if text)
     parts.append((times, "$muted"))
     return Content.assemble(*parts)
+
+
+def _answer_parts(result: Result, before: Result | None) -> list[Any]:
+    """The answer, beside that of the baseline where there is one; what differs is shown of two answers, never of an error."""
+    if before is None:
+        return _told("answer", result)
+    if before.answer.error or result.answer.error:
+        return [*_told("baseline", before), *_told("candidate", result)]
+    changes = diff_words(said(before)[:4000], said(result)[:4000])
+    return [*_told("baseline", before), _label("candidate"), *diff_parts(changes), "\n"]
+
+
+def _told(label: str, result: Result) -> list[Any]:
+    """An answer under its label, and behind it the error that it ended in."""
+    parts: list[Any] = []
+    if not result.answer.error or result.answer.text:
+        parts += [_label(label), safe_text(said(result))[:4000], "\n"]
+    if result.answer.error:
+        parts += [_label("" if parts else label), (f"error: {safe_line(result.answer.error, 400)}\n", "$error")]
+    return parts
 
 
 def _input_parts(result: Result) -> list[Any]:
