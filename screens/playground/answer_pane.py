@@ -15,7 +15,7 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from screens.playground.run_figures import ended, figures, kept_text_told, source_of, uncalled
+from screens.playground.run_figures import NO_ANSWER, ended, figures, kept_text_told, source_of, told_in_pane, uncalled
 from screens.playground.state import PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
 from screens.shell.pane import Pane
@@ -249,13 +249,14 @@ class AnswerPane(Pane):
                 run.generating = False
                 self.shell.unfinished = ""
         except LlmopsError as error:
-            raise self._failed(error) from error
+            self._failed(error)
         except asyncio.CancelledError:
             self._stream.flush()
             self._figures.update(Content.assemble(("cancelled", "$error"), ("  the text so far is kept", "$muted")))
             self.set_timer(_AFTER_CANCEL_SECONDS, self._tell_ended)
             raise
-        self._tell_ended()
+        else:
+            self._tell_ended()
 
     def _draw(self, run: Run, step: RunProgress, prompt: str, model: str) -> None:
         from llmops_tui.prompts.runs import RunRecord
@@ -286,15 +287,15 @@ class AnswerPane(Pane):
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
 
-    def _failed(self, error: LlmopsError) -> LlmopsError:
-        """Show a failure, and give it back with what became of the text."""
+    def _failed(self, error: LlmopsError) -> None:
+        """Show a failure, or raise it where it has to be told elsewhere: beside a text the pane has no room for it."""
         self._stream.flush()
-        text = self._stream.text
         self._figures.update(Content.styled(f"error: {error.code}", "$error"))
-        if not text:
-            self._stream.clear(error.told)
         self._tell_ended()
-        return kept_text_told(error) if text else error
+        if self._stream.text or not told_in_pane(error, self._stream.size.height):
+            raise kept_text_told(error) if self._stream.text else error
+        self._stream.clear(error.told)
+        self.shell.say(NO_ANSWER, severity="error")
 
     def _tell_ended(self) -> None:
         self.post_message(self.Ended())

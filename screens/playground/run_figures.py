@@ -76,8 +76,18 @@ def source_of(run: RunRecord | None, chosen: Model | None, models: Sequence[Mode
     return f"@{run.version}" if run.version is not None else "", told, following
 
 
+# What is asked about where memory is short says so itself.
+_MEMORY_SHORT = "memory_short"
+NO_ANSWER = "No answer; the Answer pane says why. F5 runs it again."
+
+
+def told_in_pane(error: LlmopsError, height: int) -> bool:
+    """Whether a pane of so many lines tells an error by itself; nothing is seen of one that is hidden."""
+    return height > 0 and error.code != _MEMORY_SHORT
+
+
 def kept_text_told(error: LlmopsError) -> LlmopsError:
     """An error after a part of the answer; one about memory stays as it is, since it says who holds that."""
-    if error.code == "memory_short":
+    if error.code == _MEMORY_SHORT:
         return error
     return LlmopsError(error.code, f"{error.message}; the text so far is kept", error.hint, error.exit_code)

@@ -388,7 +388,7 @@ async def test_scores_without_a_value_are_drawn(open_app: OpenApp, sample: Works
     async with open_app() as pilot:
         await open_evaluation(pilot)
         await until(pilot, lambda: "error: context_full" in text(pilot, "#case-text"))
-            assert "1 of 1: context_full: too long" in text(pilot, "#figures-text")
+        assert "1 of 1: context_full: too long" in text(pilot, "#figures-text")
 
 
 async def test_a_standard_task_is_filled_in_refused_by_name_and_started_as_a_job(
