@@ -255,8 +255,7 @@ class AnswerPane(Pane):
             self._figures.update(Content.assemble(("cancelled", "$error"), ("  the text so far is kept", "$muted")))
             self.set_timer(_AFTER_CANCEL_SECONDS, self._tell_ended)
             raise
-        else:
-            self._tell_ended()
+        self._tell_ended()
 
     def _draw(self, run: Run, step: RunProgress, prompt: str, model: str) -> None:
         from llmops_tui.prompts.runs import RunRecord
@@ -291,8 +290,8 @@ class AnswerPane(Pane):
         """Show a failure, or raise it where it has to be told elsewhere: beside a text the pane has no room for it."""
         self._stream.flush()
         self._figures.update(Content.styled(f"error: {error.code}", "$error"))
-        self._tell_ended()
         if self._stream.text or not told_in_pane(error, self._stream.size.height):
+            self._tell_ended()
             raise kept_text_told(error) if self._stream.text else error
         self._stream.clear(error.told)
         self.shell.say(NO_ANSWER, severity="error")

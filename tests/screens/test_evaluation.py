@@ -230,7 +230,7 @@ async def test_runs_are_deleted_after_asking_and_the_last_leaves_nothing_on_show
         await until(pilot, lambda: len(screen.query_one(CasesPane).shown) == 2)
         await pilot.press("D")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
-        await pilot.press("y")
+        await pilot.press("Y")
         await until(pilot, lambda: f"{name} is deleted" in notices(pilot))
         await until(pilot, lambda: screen.opened is None)
         assert EvaluationStore(sample).all() == []
