@@ -28,6 +28,7 @@ STATES = {
     "stopped": State("somebody ended a training run or an experiment; a run goes on from its last checkpoint", "warn", "■"),
     "rolled back": State("an experiment ended since its new model was worse", "bad", "✗"),
     "failed": State("failed; the reason is shown", "bad", "✗"),
+    "all failed": State("an evaluation ended in which no request was answered; the reason is shown", "bad", "✗"),
     "killed": State(
         "was killed; it shows by which signal, and whether the kernel ran out of memory", "bad", "✗"
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +23,6 @@ from llmops_tui.cli.output import LIMIT, Session, session_of
 from llmops_tui.errors import ExitCode, InputRefusedError, Interrupted, LlmopsError
 
 if TYPE_CHECKING:
-    from llmops_tui.evaluation.run import EvalState
     from llmops_tui.evaluation.store import EvaluationStore
 
 app = typer.Typer(help="Evaluation.", no_args_is_help=True, rich_markup_mode=None)
@@ -64,6 +62,7 @@ def run(
 ) -> None:
     """Run every case of a suite, score the answers, and print each metric with its interval; one job for all columns."""
     from llmops_tui.cli.batch import cluster_of
+    from llmops_tui.evaluation.runner.failing import require_answers
     from llmops_tui.evaluation.runner.on_cluster import refuse_elsewhere
 
     session = session_of(context)
@@ -81,16 +80,7 @@ def run(
     states = store.states([store.get(name) for name in names])
     shown = [state.as_dict() for state in states]
     session.emit(shown[0] | {"runs": shown}, lambda: "\n\n".join(evaluate_report.run_text(session, s) for s in states))
-    require_answers(states)
-
-
-def require_answers(states: Sequence[EvalState]) -> None:
-    """Fail where a run has no answer at all: its figures say nothing."""
-    bad = next((state.run.name for state in states if state.all_errors), None)
-    if bad is not None:
-        raise LlmopsError(
-            "all_failed", f"every request of {bad} ended in an error", "llmops eval show reports the reasons."
-        )
+    require_answers([state.run for state in states])
 
 
 def follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
@@ -114,7 +104,8 @@ def follow(session: Session, store: EvaluationStore, names: list[str]) -> None:
     except (LlmopsError, Interrupted):
         JobLauncher(session.workspace).cancel(job.id)
         raise
-    if job.state != JobState.DONE:
+    # A run that ended without an answer has its record, which says why: whoever asked for it tells that.
+    if job.state != JobState.DONE and any(store.get(name).summary is None for name in names):
         hint = f"Answers so far are kept; llmops eval resume {names[0]} continues."
         raise LlmopsError("job_failed", f"{job.title}: {job.state.value}: {job.cause}", hint)
 
@@ -129,6 +120,8 @@ def resume(
     ] = False,
 ) -> None:
     """Continue a run that ended early, where it was to be answered; answered cases are not run again."""
+    from llmops_tui.evaluation.runner.failing import require_answers
+
     session = session_of(context)
     store = store_of(session)
     target = store.resume(name, here=here).run.target
@@ -140,6 +133,7 @@ def resume(
         follow(session, store, [name])
     state = store.state(store.get(name))
     session.emit(state.as_dict(), lambda: evaluate_report.run_text(session, state))
+    require_answers([state.run])
 
 
 def _name_damaged(session: Session, damaged: dict[str, LlmopsError]) -> None:

@@ -52,6 +52,8 @@ def first_figure(state: EvalState) -> str:
     """The first metric of a run, or how far it is."""
     if state.run.summary is None:
         return state.told
+    if state.run.unanswered:
+        return state.run.unanswered
     name, figure = next(iter(state.run.summary["metrics"].items()), ("", None))
     return f"{name} {figure_text(figure)}" if figure else ""
 
@@ -64,6 +66,8 @@ def run_text(session: Session, state: EvalState) -> str:
     head = f"{run.name}: {state.shown} · {run.suite_ref} · {run.column}"
     if summary is None:
         return head + (f" · {state.told}" if state.told else "")
+    if run.unanswered:
+        return f"{head}\n{run.name} {run.unanswered}"
     rows = [(n, figure_text(f), f["n"], f["unusable"] or "", interval_told(f)) for n, f in summary["metrics"].items()]
     cached = f", {cache_told(summary)}" if summary["cached"] else ""
     errors = f", {told}" if (told := errors_told(summary)) else ""
@@ -263,7 +267,7 @@ def compare(
         raise InputRefusedError(
             "not_comparable",
             f"{baseline} and {refused.candidate.name} are not comparable: {reasons}",
-            "Run both with the same suite.",
+            "Run both again, with the same suite.",
         )
 
 
@@ -274,6 +278,8 @@ def compare_text(session: Session, found: Comparison, limit: int) -> str:
     def change(told: Interval, of: Difference) -> str:
         return " ".join((*change_words(told, share=of.share), "pt" if of.share else of.unit)).strip()
 
+    if found.baseline.unanswered or found.candidate.unanswered:
+        return found.sentence
     rows = []
     for d in found.differences:
         i, p, unit = d.interval, d.p_holm if d.p_holm is not None else d.p, "pt" if d.share else d.unit

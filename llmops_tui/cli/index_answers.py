@@ -77,8 +77,8 @@ def require_answered(session: Session, names: list[str]) -> None:
     Raises:
         LlmopsError: ``all_failed``.
     """
-    from llmops_tui.cli.evaluate import require_answers
     from llmops_tui.cli.evaluate_options import store_of
+    from llmops_tui.evaluation.runner.failing import require_answers
 
     store = store_of(session)
-    require_answers(store.states([store.get(name) for name in names]))
+    require_answers([store.get(name) for name in names])

@@ -30,7 +30,7 @@ def remove(
         lines += [f"{'deleted' if yes else 'would be deleted'}: {path}" for path in found.paths]
         lines += [f"stays where it is: {found.stays}"] if found.stays else []
         freed = f"{found.size / 1e6:,.1f} MB"
-        flags = "--yes --force" if found.uses else "--yes"
+        flags = "--yes --force" if found.needs_force else "--yes"
         end = f"{name} removed, {freed} freed" if yes else f"{freed} would be freed; {flags} removes it"
         return "\n".join([*lines, end])
 

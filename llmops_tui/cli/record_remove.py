@@ -120,4 +120,4 @@ def _remove(context: typer.Context, kind: Kept, name: str, *, yes: bool, force: 
     workspace = session.workspace
     found = remove_record(workspace, kind, name, force=force) if yes else plan_record_removal(workspace, kind, name)
 
-    show_removal(session, found, [*found.versions, *map(str, found.paths)], [], done=yes)
+    show_removal(session, found, [*found.versions, *found.goes, *map(str, found.paths)], [], done=yes)

@@ -68,7 +68,7 @@ def show_removal(
         lines += [f"depends on it: {what}" for what in found.uses]
         lines += [f"{'deleted' if done else 'would be deleted'}: {one}" for one in going]
         freed = f"{found.size / 1e6:,.1f} MB"
-        flags = "--yes --force" if found.uses else "--yes"
+        flags = "--yes --force" if found.needs_force else "--yes"
         end = f"{found.name} removed, {freed} freed" if done else f"{freed} would be freed; {flags} removes it"
         return "\n".join([*lines, *more, end])
 

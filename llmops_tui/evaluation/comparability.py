@@ -56,9 +56,8 @@ def comparable(
     refused: list[str] = []
     notes: list[str] = []
     one, two = a.manifest, b.manifest
-    if not one or not two:
-        unfinished = " and ".join(run.name for run in (a, b) if not run.manifest)
-        return Comparable((f"{unfinished} is not finished",), (), ())
+    if unmeasured := _unmeasured(a, b):
+        return Comparable(unmeasured, (), ())
     if not common:
         refused.append("they have no case in common")
     elif common < max(of):
@@ -106,6 +105,13 @@ def comparable(
             f"they ran {one.get('parallel')} and {two.get('parallel')} requests in parallel: their times are not comparable"
         )
     return Comparable(tuple(refused), (*notes, *lost), changed)
+
+
+def _unmeasured(*runs: EvalRun) -> tuple[str, ...]:
+    """What is told of runs that are not finished, or measured nothing since all that they asked failed."""
+    if unfinished := " and ".join(run.name for run in runs if not run.manifest):
+        return (f"{unfinished} is not finished",)
+    return tuple(f"{run.name} {run.unanswered}" for run in runs if run.unanswered)
 
 
 def scored_in_one(left: ScoredCases, right: ScoredCases) -> list[str]:

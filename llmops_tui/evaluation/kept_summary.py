@@ -62,6 +62,25 @@ def errors_told(summary: RunSummary) -> str:
     return counted(summary["errors"], "error") if summary["errors"] else ""
 
 
+def failures_told(summary: RunSummary) -> str:
+    """How many requests failed for which reason, of how many; of runs of earlier versions how many, the cases say why."""
+    return "; ".join(failure_lines(summary))
+
+
+def failure_lines(summary: RunSummary) -> list[str]:
+    """The same, a line for each reason."""
+    errors = summary["errors"]
+    return reason_lines(summary) or (
+        [f"{errors:,} of {counted(summary['answers'], 'request')} failed"] if errors else []
+    )
+
+
+def reason_lines(summary: RunSummary) -> list[str]:
+    """Why requests failed, and how many of them for each reason; none of a run of an earlier version, which did not say."""
+    known = (one for one in summary.get("failures") or () if _has(one, ("count", "reason")))
+    return [f"{one['count']:,} of {summary['answers']:,}: {one['reason']}" for one in known]
+
+
 def cache_told(summary: RunSummary) -> str:
     """How many answers came from the cache, and how old they may be."""
     oldest = answered_at(summary.get("oldest"))

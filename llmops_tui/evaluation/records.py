@@ -157,10 +157,18 @@ class OverlapFacts(TypedDict, total=False):
     metrics: dict[str, Figure]
 
 
+class FailureReason(TypedDict):
+    """Why so many answers failed: the code of an error and its message."""
+
+    count: int
+    reason: str
+
+
 class RunSummary(TypedDict, total=False):
     """The figures of a run, by metric; ``oldest`` is when the oldest answer from the cache was given.
 
-    ``answers`` is how many requests were made, of which ``errors`` ended in an error and have no answer.
+    ``answers`` is how many requests were made, of which ``errors`` ended in an error and have no answer; ``failures`` are the
+    reasons, the most frequent first. ``gave_up`` says that the run ended since its first requests all failed for one.
     """
 
     cases: int
@@ -170,6 +178,8 @@ class RunSummary(TypedDict, total=False):
     cached: int
     oldest: float | None
     stopped_early: bool
+    failures: list[FailureReason]
+    gave_up: bool
     metrics: dict[str, Figure]
     variations: list[VariationRecord]
     gaps: list[GapRecord]

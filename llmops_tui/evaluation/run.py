@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.kept_summary import failures_told
 from llmops_tui.evaluation.records import AskedRecord, Manifest, RunRecord, RunSummary, SuiteRecord
 from llmops_tui.evaluation.suite import Suite
 from llmops_tui.inference.engine_wire import SamplingRecord
@@ -123,6 +124,18 @@ class EvalRun:
         return " · ".join(part for part in parts if part)
 
     @property
+    def unanswered(self) -> str:
+        """Why a finished run measured nothing, as a predicate: all that it asked failed. Empty where something was answered."""
+        summary: RunSummary = self.summary or {}
+        if not summary.get("answers") or summary["errors"] < summary["answers"]:
+            return ""
+        told = f"got no answer: {failures_told(summary)}"
+        left = summary.get("of", 0) - summary["cases"]
+        return (
+            f"{told}; the other {counted(left, 'case')} were not asked" if summary.get("gave_up") and left > 0 else told
+        )
+
+    @property
     def not_whole(self) -> str:
         """Why a finished run does not say what its suite says of a model, as a predicate; empty where it does."""
         summary: RunSummary = self.summary or {}
@@ -152,13 +165,12 @@ class EvalState:
     @property
     def all_errors(self) -> bool:
         """Whether no case was answered: the job did all that it was to do, and nothing was measured by it."""
-        summary = self.run.summary
-        return summary is not None and bool(summary["answers"]) and summary["errors"] >= summary["answers"]
+        return bool(self.run.unanswered)
 
     @property
     def shown(self) -> str:
         """The word for it that people are shown."""
-        return "all errors" if self.all_errors else self.state
+        return "all failed" if self.all_errors else self.state
 
     @property
     def told(self) -> str:

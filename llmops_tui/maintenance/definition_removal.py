@@ -59,6 +59,7 @@ class DefinitionRemoval:
             "versions": self.versions,
             "removed_paths": [],
             "size_bytes": 0,
+            "goes": [],
             "uses": [],
             "in_the_way": list(self.in_the_way),
             "done": self.done,

@@ -58,6 +58,11 @@ class ModelRemoval:
         return self.model.name
 
     @property
+    def needs_force(self) -> bool:
+        """Whether somebody has to agree to more than the thing itself."""
+        return bool(self.uses)
+
+    @property
     def stays(self) -> Path | None:
         """The model's file, where it is not the workspace's and stays; none where it goes, or where there is none."""
         return None if self.model.kind == "remote" or self.paths else self.model.path

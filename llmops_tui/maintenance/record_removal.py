@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmops_tui.counts import agree, counted
+from llmops_tui.counts import counted
 from llmops_tui.datasets.held import alone_with
 from llmops_tui.datasets.meaning.index import vectors_folder
 from llmops_tui.datasets.search import SearchIndex
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 # How often a plan is made anew where something was made meanwhile.
 _TRIES = 3
 _MADE_OF = {
-    "run": "run", "evaluation": "evaluation", "training": "training run", "prompt_version": "later version",
-    "dataset_version": "dataset version",
+    "run": "run", "evaluation": "evaluation", "train": "trained model", "training": "training run",
+    "prompt_version": "version of another prompt", "dataset_version": "dataset version",
 }  # fmt: skip
 
 
@@ -57,6 +57,7 @@ class RecordRemoval:
         versions: the versions that go.
         paths: the folders and files that go with them.
         size: their bytes.
+        goes: what else goes with it, in words: labels with the version that they point at, and labels of rows.
         uses: what was made of it, in words; all of that stays, without what it came from.
         in_the_way: why it cannot be removed now, in words.
         ids: the ids of the versions of a dataset, by which a job may name them too.
@@ -68,10 +69,16 @@ class RecordRemoval:
     versions: tuple[str, ...]
     paths: tuple[Path, ...] = ()
     size: int = 0
+    goes: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     in_the_way: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     done: bool = False
+
+    @property
+    def needs_force(self) -> bool:
+        """Whether somebody has to agree to more than the thing itself."""
+        return bool(self.uses or self.goes)
 
     def as_dict(self) -> RecordRemovalRecord:
         """For JSON."""
@@ -81,6 +88,7 @@ class RecordRemoval:
             "versions": list(self.versions),
             "removed_paths": [str(path) for path in self.paths],
             "size_bytes": self.size,
+            "goes": list(self.goes),
             "uses": list(self.uses),
             "in_the_way": list(self.in_the_way),
             "done": self.done,
@@ -134,10 +142,9 @@ def _remove(workspace: Workspace, kind: Kept, name: str, *, force: bool) -> Reco
                 raise InputRefusedError(
                     "in_the_way", f"{name} was not removed: {'; '.join(planned.in_the_way)}", "End that first."
                 )
-            if planned.uses and not force:
-                raise InputRefusedError(
-                    "record_used", f"{name} was used: {'; '.join(planned.uses)}", "To remove it anyway: --force"
-                )
+            if planned.needs_force and not force:
+                told = "; ".join([*(f"{one} would go with it" for one in planned.goes), *planned.uses])
+                raise InputRefusedError("record_used", f"{name} was used: {told}", "To remove it anyway: --force")
             forget = _forget_dataset if kind is Kept.DATASET else _forget_prompt
             forget_checksums(workspace, planned.paths)
             with renamed_away(planned.paths):
@@ -168,7 +175,6 @@ def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
     uses = [f"{v.ref} was made of it" for v in staying if hashes & {digest for _, digest in v.recipe.inputs}]
     uses += _made_of(workspace, freed)
     uses += [f"{told} was built from it" for told in _indexes_of(workspace, {v.dataset for v in going}, hashes)]
-    uses += _labels_on(workspace, freed)
     uses += _waiting_for(workspace, going)
     return RecordRemoval(
         Kept.DATASET,
@@ -176,6 +182,7 @@ def _dataset(workspace: Workspace, name: str) -> RecordRemoval:
         tuple(v.ref for v in going),
         tuple(paths),
         size,
+        tuple(_labels_on(workspace, freed)),
         tuple(uses),
         ids=tuple(v.id for v in going),
     )
@@ -195,6 +202,7 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
         Kept.PROMPT,
         name,
         tuple(f"{name}@{v.number}" for v in versions),
+        goes=tuple(f"the label {label}, which points at {name}@{v.number}" for v in versions for label in v.labels),
         uses=(
             *_made_of(workspace, [version.sha256 for version in versions if version.sha256 not in staying]),
             *(f"{user.ref} holds its text as a partial, and keeps it" for user, _ in users(store, name)),
@@ -205,13 +213,16 @@ def _prompt(workspace: Workspace, name: str) -> RecordRemoval:
 
 def _made_of(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
     """What lineage knows to have been made of something and is still there, by kind."""
+    going = list(hashes)
     rows = Catalog(workspace).read(
         lambda connection: connection.execute(
             "SELECT kind, count(DISTINCT output) FROM lineage WHERE list_contains(?::VARCHAR[], input) AND output IN ("
             "SELECT sha256 FROM dataset_versions UNION ALL SELECT sha256 FROM models "
             "UNION ALL SELECT sha256 FROM prompt_versions UNION ALL SELECT id FROM requests "
-            "UNION ALL SELECT results_sha256 FROM evaluation_runs WHERE results_sha256 IS NOT NULL) GROUP BY 1 ORDER BY 1",
-            [list(hashes)],
+            "UNION ALL SELECT results_sha256 FROM evaluation_runs WHERE results_sha256 IS NOT NULL) "
+            # What goes with it is not what is left without it.
+            "AND NOT list_contains(?::VARCHAR[], output) GROUP BY 1 ORDER BY 1",
+            [going, going],
         ).fetchall()
     )
     return [
@@ -305,7 +316,7 @@ def _labels_on(workspace: Workspace, hashes: Iterable[str]) -> list[str]:
             "SELECT count(*) FROM annotations WHERE list_contains(?::VARCHAR[], sha256)", [list(hashes)]
         ).fetchall()
     )[0][0]
-    return [f"{counted(labels, 'label')} of it {agree(labels, 'is', 'are')} deleted with it"] if labels else []
+    return [f"{counted(labels, 'label')} of its rows"] if labels else []
 
 
 def _forget_dataset(connection: duckdb.DuckDBPyConnection, removal: RecordRemoval) -> None:

@@ -112,6 +112,7 @@ class RecordRemovalRecord(_Removal):
     """A dataset or prompt that is or would be removed, with its versions."""
 
     versions: list[str]
+    goes: list[str]
 
 
 class WorkRemovalRecord(_Removal):

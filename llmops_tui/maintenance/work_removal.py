@@ -71,6 +71,11 @@ class WorkRemoval:
     done: bool = False
     answers: int = 0
 
+    @property
+    def needs_force(self) -> bool:
+        """Whether somebody has to agree to more than the thing itself."""
+        return bool(self.uses)
+
     def as_dict(self) -> WorkRemovalRecord:
         """For JSON."""
         return {

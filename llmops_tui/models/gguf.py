@@ -197,6 +197,7 @@ def _parse(reader: _Reader) -> GgufHeader:
         own_output_bytes=sum(size for name, size in sizes.items() if name.startswith("output")),
         has_output="output.weight" in sizes,
         has_classifier=any(name.startswith("cls.") for name in sizes),
+        shapes={name: tensor.shape for name, tensor in tensors.items()},
     )
 
 

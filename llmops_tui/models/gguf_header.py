@@ -38,6 +38,8 @@ class GgufHeader:
     has_output: bool = False
     # Whether it has what makes scores of what it read, as models that rank or classify do.
     has_classifier: bool = False
+    # The shape of each tensor by its name, rows first.
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def tied(self) -> bool:
@@ -132,6 +134,7 @@ def join_headers(headers: list[GgufHeader]) -> GgufHeader:
         own_output_bytes=sum(h.own_output_bytes for h in headers),
         has_output=any(h.has_output for h in headers),
         has_classifier=any(h.has_classifier for h in headers),
+        shapes={name: shape for h in headers for name, shape in h.shapes.items()},
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
+from llmops_tui.models.adapter_fit import AdapterMisfitError, misfit, other_architecture
 from llmops_tui.models.aliases import AliasBook, alias_like
 from llmops_tui.models.encoders import is_encoder
 from llmops_tui.models.files import digest_of, digests_of, joined_digest, read_model_files, shards_of
@@ -131,6 +132,36 @@ def with_adapter(model: Model, adapter: Model) -> Model:
         # What it was trained with, where that is not the base's.
         header["chat_template"] = own
     return replace(model, name=f"{model.name}+{adapter.name}", sha256=digest, header=header, origin=model)
+
+
+def fitting(adapters: Iterable[Model], model: Model) -> list[Model]:
+    """Those adapters that go beside a model."""
+    return [one for one in adapters if one.kind == "adapter" and not _misfit(model, one)]
+
+
+def adapter_beside(model: Model, name: str, models: Iterable[Model]) -> Model:
+    """The adapter of a name beside a model.
+
+    Raises:
+        LlmopsError: ``adapter_not_found``; ``adapter_misfit``: it is another model's.
+    """
+    known = [*models]
+    fits = fitting(known, model)
+    if (found := next((one for one in known if one.name == name and one.kind == "adapter"), None)) is None:
+        hint = f"Known: {', '.join(one.name for one in fits) or 'none is registered for it'}."
+        raise LlmopsError("adapter_not_found", f"no adapter {name[:100]!r} for {model.name!r}", hint)
+    if found not in fits:
+        others = [one.name for one in known if not _misfit(one, found)]
+        raise AdapterMisfitError(model.name, name, _misfit(model, found), others)
+    return found
+
+
+def _misfit(model: Model, adapter: Model) -> str:
+    """Why an adapter does not go beside a model; empty where it does, as far as it can be known."""
+    if model.kind != "gguf":
+        return f"it goes beside a GGUF file that is served here, and {model.name!r} is {model.kind}"
+    given, here = adapter.header.get("architecture"), model.header.get("architecture")
+    return other_architecture(given, here) if given != here else misfit(model.files, adapter.path)
 
 
 class ModelRegistry:
@@ -286,33 +317,28 @@ class ModelRegistry:
         return [self._model(row) for row in rows]
 
     def runnable(self) -> list[Model]:
-        """What can be asked for text: GGUF models, remote ones, and models with an adapter beside them, ``base+adapter``."""
+        """What can be asked for text: GGUF models, remote ones, and models with an adapter that fits them, ``base+adapter``."""
         models = self.all()
-        adapters = [m for m in models if m.kind == "adapter"]
         found = []
         for model in models:
             if model.kind in {"adapter", "safetensors"} or not model.writes:
                 continue
             found.append(model)
-            found += [
-                with_adapter(model, a)
-                for a in adapters
-                if model.kind == "gguf" and a.header.get("architecture") == model.header.get("architecture")
-            ]
+            found += [with_adapter(model, adapter) for adapter in fitting(models, model)]
         return found
 
     def get(self, name: str) -> Model:
         """One model by name; ``base+adapter`` names both.
 
         Raises:
-            NotFoundError: no model has this name.
+            NotFoundError: no model has this name; ``adapter_misfit``: there are both, and the adapter is another model's.
         """
         models = {m.name: m for m in self.all()}
         if name in models:
             return models[name]
         base, _, adapter = name.partition("+")
         if base in models and adapter in models and models[adapter].kind == "adapter":
-            return with_adapter(models[base], models[adapter])
+            return with_adapter(models[base], adapter_beside(models[base], adapter, models.values()))
         known = ", ".join(models) or "none yet; llmops model add FILE --name NAME"
         raise NotFoundError("model", name, f"Known: {known}.")
 

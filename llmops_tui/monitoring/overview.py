@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from llmops_tui.counts import counted
+from llmops_tui.evaluation.kept_summary import reason_lines
 from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.traces.orders import OWN
 from llmops_tui.traces.store import TraceStore
@@ -69,12 +70,13 @@ class Flawed(NamedTuple):
 
 
 class Unscored(NamedTuple):
-    """The newest run of a suite where it gave no figure: of its answers so many failed."""
+    """The newest run of a suite where it gave no figure: of its answers so many failed, for a ``reason``."""
 
     run: str
     suite: str
     answers: int
     errors: int
+    reason: str = ""
 
 
 class Day(NamedTuple):
@@ -260,9 +262,8 @@ def _scores(rows: list[Any]) -> tuple[list[Score], list[Unscored]]:
             mean = _mean(summary, metric)
             if mean is None:
                 if not place:
-                    unscored.append(
-                        Unscored(name, suite, int(summary.get("answers") or 0), int(summary.get("errors") or 0))
-                    )
+                    of, errors = int(summary.get("answers") or 0), int(summary.get("errors") or 0)
+                    unscored.append(Unscored(name, suite, of, errors, "; ".join(reason_lines(summary))))
                 continue
             figure = metrics[metric]
             earlier = (_mean(summary, metric) for _, summary in runs[place + 1 :])
@@ -292,13 +293,16 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         steps += [Step(a.text, "monitor", urgent=True) for a in moment.alerts if not a.series.startswith("job.")]
     bad = {JobState.FAILED, JobState.KILLED, JobState.LOST}
     resumed = {job.resumes for job in seen.jobs}
+    silent = {one.run for one in seen.unscored}
     for job in seen.jobs:
+        if job.kind == "eval" and silent.issuperset(job.spec["arguments"].get("runs") or ("",)):
+            continue  # what came of it has a step of its own, below
         if job.state in bad and job.id not in resumed and at - (job.finished_at or job.created_at) < _DAY:
             steps.append(
                 Step(f"{job.title} {job.state.value}: {job.cause or 'see its log'}", "jobs", job.id, urgent=True)
             )
-    for run, suite, answers, errors in seen.unscored:
-        of = f"{errors:,} of {counted(answers, 'answer')} failed" if errors else "no case could be scored"
+    for run, suite, answers, errors, reason in seen.unscored:
+        of = reason or (f"{errors:,} of {counted(answers, 'answer')} failed" if errors else "no case could be scored")
         steps.append(Step(f"{run} gave no figures for {suite}: {of}", "evaluation", run, urgent=True))
     for score in seen.scores:
         if score.change is not None and score.change < 0:

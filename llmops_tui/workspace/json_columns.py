@@ -26,7 +26,7 @@ _FIGURE = {
 }  # fmt: skip
 _SUMMARY = {
     "metrics": {"*": _FIGURE}, "cases": int, "answers": int, "cached": int, "errors": int, "costs": dict, "variations": [dict],
-    "gaps?": [dict], "agreement?": dict, "overlap?": dict,
+    "gaps?": [dict], "agreement?": dict, "overlap?": dict, "failures?": [dict], "gave_up?": bool,
 }  # fmt: skip
 _HEADER = {
     "files?": [str], "architecture?": str, "chat_template?": str, "parameters?": _NUMBER, "context_length?": _NUMBER,

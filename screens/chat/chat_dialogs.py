@@ -12,7 +12,8 @@ from llmops_tui.prompts.chats.tree import Chat, Turn
 from llmops_tui.safe_text import safe_line
 from screens.playground.choose_model import choose_model
 from screens.shell.shell import Shell
-from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.widgets.danger_dialog import DangerDialog
+from screens.widgets.dialogs import LineDialog
 
 
 async def do_with_chat(shell: Shell, what: str, name: str) -> str | None:
@@ -51,8 +52,8 @@ async def remove_chat(shell: Shell, name: str) -> bool:
     """Ask, and delete a chat."""
     chats = Chats(shell.services.event_log)
     chat = await asyncio.to_thread(chats.load, name)
-    told = f"{counted(len(chat.turns), 'turn')} on {counted(chat.branches(), 'branch', 'branches')}. This cannot be undone."
-    if not await shell.ask(ConfirmDialog(f"Delete the chat {name}?", f"{told} The traces of its answers stay.")):
+    told = f"{counted(len(chat.turns), 'turn')} on {counted(chat.branches(), 'branch', 'branches')}."
+    if not await shell.ask(DangerDialog(f"Delete the chat {name}?", f"{told} The traces of its answers stay.")):
         return False
     await asyncio.to_thread(chats.remove, name)
     return True
@@ -61,8 +62,8 @@ async def remove_chat(shell: Shell, name: str) -> bool:
 async def confirm_cut(shell: Shell, chat: Chat, turn: Turn) -> bool:
     """Whether a turn and all that was said on it may go."""
     below = chat.below(turn)
-    told = f"It goes with {counted(len(below) - 1, 'turn')} said on it. This cannot be undone."
-    sure = await shell.ask(ConfirmDialog(f"Delete {safe_line(turn.text, 60)!r}?", told))
+    told = f"It goes with {counted(len(below) - 1, 'turn')} said on it."
+    sure = await shell.ask(DangerDialog(f"Delete {safe_line(turn.text, 60)!r}?", told))
     return sure is True
 
 

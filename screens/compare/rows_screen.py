@@ -157,7 +157,7 @@ class RowsScreen(Modal[None]):
             parts += [("expected  ", "$accent"), f"{safe_text(row.case.expected_text)}\n"]
         order = self._order(row)
         named = titles(self._columns)
-        reference = row.answers[order[0]] or ""
+        reference = row.answers[order[0]]
         for place, column in enumerate(order):
             name = _LETTERS[place] if self._blind else safe_line(named[column])
             won = "  ★" if vote == column and not self._blind else "  voted" if vote == column else ""
@@ -165,7 +165,7 @@ class RowsScreen(Modal[None]):
             answer = row.answers[column]
             if answer is None:
                 parts.append(("no answer\n", "$error") if self._done else ("not answered yet\n", "$muted"))
-            elif self._diff and place:
+            elif self._diff and place and reference is not None:
                 parts += [*diff_parts(diff_words(reference, answer)), "\n"]
             else:
                 parts.append(f"{safe_text(answer)}\n")

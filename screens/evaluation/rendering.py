@@ -9,7 +9,7 @@ from textual.content import Content
 from llmops_tui.counts import counted
 from llmops_tui.evaluation.digits import SHARE, fixed, interval, places
 from llmops_tui.evaluation.facts_told import facts_told
-from llmops_tui.evaluation.kept_summary import answered, cache_told, errors_told
+from llmops_tui.evaluation.kept_summary import answered, cache_told, errors_told, failure_lines
 from llmops_tui.evaluation.statistics.words import too_few_to_say
 from llmops_tui.safe_text import safe_line
 from llmops_tui.states import mark_of, tone_of
@@ -56,7 +56,7 @@ _BAR = 24
 def _state(state: EvalState) -> Part:
     told = state.state
     if state.all_errors:
-        return f"{mark_of('failed')} {state.shown}", "bad"
+        return f"{mark_of(state.shown)} {state.shown}", tone_of(state.shown)
     if state.state == "running" and state.job is not None:
         told = state.job.message.partition(" · ")[0] or f"{state.job.progress:.0%}"
     return f"{mark_of(state.state)} {safe_line(told, 40)}", tone_of(state.state)
@@ -150,6 +150,8 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
     summary = opened.run.summary
     if summary is None:
         return Content("Its metrics appear when it is done. R resumes a run that ended early.")
+    if opened.run.unanswered:
+        return _nothing(opened, summary)
     parts: list[Any] = [(f"{safe_line(opened.run.column, 300)}\n", "$muted"), _headline(summary), "\n"]
     width = max((len(safe_line(n)) for n in summary["metrics"]), default=6)
     beside = max((len(_interval(f)) + len(f["unit"]) + 1 for f in summary["metrics"].values()), default=0)
@@ -177,6 +179,20 @@ def figures(opened: Opened, *, utf8: bool) -> Content:
         parts += _facts(f)
     parts += overlap_told(summary)
     return Content.assemble(*parts)
+
+
+def _nothing(opened: Opened, summary: RunSummary) -> Content:
+    """Of a run without an answer: why, in front of all else, and nothing that looks like a figure."""
+    parts: list[Any] = [("No figures: all requests failed.\n", "bold $error")]
+    parts += [(f"{safe_line(line, 600)}\n", "$error") for line in failure_lines(summary)]
+    if summary.get("gave_up"):
+        parts.append(
+            (
+                f"It ended early, at {summary['cases']:,} of {counted(summary['of'], 'case')}: none was answered.\n",
+                "$muted",
+            )
+        )
+    return Content.assemble(*parts, (f"{safe_line(opened.run.column, 300)}\n", "$muted"))
 
 
 def _is_share(figure: Figure) -> bool:

@@ -20,6 +20,7 @@ from llmops_tui.safe_text import safe_line
 from screens.models.make_access_key import make_access_key, show_secret
 from screens.monitor.rendering import bar
 from screens.shell.shell import Shell
+from screens.widgets.danger_dialog import DangerDialog
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.modal import Modal
 
@@ -192,7 +193,7 @@ class AccessKeysScreen(Modal[None]):
         inside = sum(one.key.parent == report.key.id and one.state == "active" for one in self._reports)
         told = f" and {counted(inside, 'key')} within it" if inside else ""
         question = f"Revoke the key {report.key.name!r}{told}?"
-        if await self.app.ask(ConfirmDialog(question, "Its clients are let in no more, at once and for good.")):
+        if await self.app.ask(DangerDialog(question, "Its clients are let in no more, at once.")):
             await asyncio.to_thread(self._store().revoke, report.key)
             await self._read()
 

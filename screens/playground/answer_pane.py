@@ -17,7 +17,7 @@ from textual.worker import Worker
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens.playground.answer_actions import AnswerActions
 from screens.playground.figures_line import FiguresLine
-from screens.playground.run_figures import ended, kept_text_told, source_of, told_elsewhere, uncalled
+from screens.playground.run_figures import NO_ANSWER, ended, kept_text_told, source_of, told_in_pane, uncalled
 from screens.playground.state import PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
 from screens.widgets.stream_view import StreamView
@@ -185,13 +185,13 @@ class AnswerPane(AnswerActions):
                 run.generating = False
                 self.shell.unfinished = ""
         except LlmopsError as error:
-            raise self._failed(error) from error
+            self._failed(error)
         except asyncio.CancelledError:
             self._stream.flush()
             self._figures.update(Content.assemble(("cancelled", "$error"), ("  the text so far is kept", "$muted")))
-            self.set_timer(_AFTER_CANCEL_SECONDS, partial(self.post_message, self.Ended()))
+            self.set_timer(_AFTER_CANCEL_SECONDS, self._tell_ended)
             raise
-        self.post_message(self.Ended())
+        self._tell_ended()
 
     def _draw(self, run: Run, step: RunProgress, prompt: str, model: str) -> None:
         from llmops_tui.prompts.run_history import RunRecord
@@ -223,16 +223,16 @@ class AnswerPane(AnswerActions):
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
 
-    def _failed(self, error: LlmopsError) -> LlmopsError:
-        """Show a failure, and give it back with what became of the text."""
+    def _failed(self, error: LlmopsError) -> None:
+        """Show a failure, or raise it where it has to be told elsewhere: beside a text the pane has no room for it."""
         self._stream.flush()
-        text = self._stream.text
         self._figures.update(Content.styled(f"error: {error.code}", "$error"))
-        if not text:
-            self.problem = error.told
-            self._stream.clear(error.told)
-        self._tell_ended()
-        return kept_text_told(error) if text else told_elsewhere(error)
+        if self._stream.text or not told_in_pane(error, self._stream.size.height):
+            self._tell_ended()
+            raise kept_text_told(error) if self._stream.text else error
+        self.problem = error.told
+        self._stream.clear(error.told)
+        self.shell.say(NO_ANSWER, severity="error")
 
     def _tell_ended(self) -> None:
         self.post_message(self.Ended())

@@ -13,8 +13,6 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.widgets.text_wrap import join_parts
 
-# Characters of a notice that covers little.
-_NOTICE = 120
 # What is said of an end beside its name, and the colours of those that are not good.
 _SAID = {"length": "length: cut off, p raises max tokens"}
 _COLOURS = {"error": "$error", "cancelled": "$error", "length": "$warning", "…": "$muted"}
@@ -84,17 +82,18 @@ def source_of(run: RunRecord | None, chosen: Model | None, models: Sequence[Mode
     return f"@{run.version}" if run.version is not None else "", told, following
 
 
+# What is asked about where memory is short says so itself.
+_MEMORY_SHORT = "memory_short"
+NO_ANSWER = "No answer; the Answer pane says why. F5 runs it again."
+
+
+def told_in_pane(error: LlmopsError, height: int) -> bool:
+    """Whether a pane of so many lines tells an error by itself; nothing is seen of one that is hidden."""
+    return height > 0 and error.code != _MEMORY_SHORT
+
+
 def kept_text_told(error: LlmopsError) -> LlmopsError:
     """An error after a part of the answer; one about memory stays as it is, since it says who holds that."""
-    if error.code == "memory_short":
+    if error.code == _MEMORY_SHORT:
         return error
     return LlmopsError(error.code, f"{error.message}; the text so far is kept", error.hint, error.exit_code)
-
-
-def told_elsewhere(error: LlmopsError) -> LlmopsError:
-    """An error that stands whole where the answer would be: a notice need not say all of it again."""
-    if error.code == "memory_short" or len(error.told) <= _NOTICE:
-        return error
-    return LlmopsError(
-        error.code, safe_line(error.message, _NOTICE), "The answer's pane says all; y copies it.", error.exit_code
-    )

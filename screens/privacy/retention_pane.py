@@ -13,7 +13,7 @@ from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from screens.shell.job_progress import follow_job
 from screens.shell.pane import Pane
-from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.danger_dialog import DangerDialog
 from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class RetentionPane(Pane):
     async def _apply(self) -> None:
         shown = [f"{one.what} ({one.rule.told})" for one in self._due if not one.stays][:_SHOWN]
         question = f"Delete {counted(self._going, 'thing')} by the rules of retention?"
-        if not await self.shell.ask(ConfirmDialog(question, "\n".join([*shown, "This cannot be undone."]))):
+        if not await self.shell.ask(DangerDialog(question, "\n".join(shown))):
             return
         job = await asyncio.to_thread(
             lambda: self.services.jobs.start(kind="retention", title="keep retention", entry=ENTRY, arguments={})

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llmops_tui.counts import counted
-from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog
+from screens.widgets.danger_dialog import DangerDialog
+from screens.widgets.dialogs import Choice, ChoiceDialog
 
 if TYPE_CHECKING:
     from llmops_tui.retrieval.store import Index
@@ -28,12 +29,11 @@ async def remove_index(shell: Shell, index: Index) -> bool:
     if chosen is None:
         return False
     if chosen == _ALL:
-        question, told = f"Remove the index {name}?", f"{counted(versions, 'version')} go, and cannot be brought back."
+        question, told = f"Remove the index {name}?", f"Goes: {counted(versions, 'version')}."
     else:
         question = f"Take {chosen} out of {name}?"
-        told = "It goes out of every version with its words and vectors, and stays out when the index is built again. "
-        told += "This cannot be undone."
-    if not await shell.ask(ConfirmDialog(question, told)):
+        told = "It goes out of every version with its words and vectors, and stays out when the index is built again."
+    if not await shell.ask(DangerDialog(question, told)):
         return False
     await asyncio.to_thread(_remove, services, name, None if chosen == _ALL else chosen)
     shell.say(f"{name} is removed." if chosen == _ALL else f"{chosen} is out of {name}.")

@@ -10,6 +10,7 @@ from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from llmops_tui.workspace.layout import Workspace
 from screens.shell.shell import Shell
+from screens.widgets.danger_dialog import DangerDialog
 from screens.widgets.dialogs import ConfirmDialog
 
 if TYPE_CHECKING:
@@ -71,13 +72,13 @@ async def offer_removal(
             names = [safe_line(one.name) for one, _ in ready[:_NAMED]]
             rest = f" and {len(ready) - _NAMED:,} more" if len(ready) > _NAMED else ""
             told = f"{', '.join(names)}{rest}\n\n{told}\nand {len(ready) - _SHOWN:,} more, with what depends on them"
-    if not await shell.ask(ConfirmDialog(question, told)):
+    if not await shell.ask(DangerDialog(question, told)):
         return
     # Only what was shown is agreed to: what came to depend on it meanwhile is told instead.
     done: list[Removal] = []
     try:
         for one, remove in ready:
-            done.append(await asyncio.to_thread(remove, bool(one.uses)))
+            done.append(await asyncio.to_thread(remove, one.needs_force))
     finally:
         # Where one of several is refused, those before it are gone nevertheless.
         if done:
@@ -105,15 +106,28 @@ async def offer_definition_removal(
 
 
 def consequence(planned: Removal) -> str:
-    """What goes and what depends on it, in lines."""
+    """What goes, what stays, and what is left without it, in lines."""
     from llmops_tui.maintenance.model_removal import ModelRemoval
 
-    what = f"{planned.size / 1e6:,.1f} MB are" if planned.paths else "No file is"
-    lines = [f"{what} deleted; this cannot be undone."]
+    lines = [f"Goes: {safe_line(one, 200)}" for one in _going(planned)[:_SHOWN]]
     lines += [safe_line(str(path)) for path in planned.paths[:_SHOWN]]
     if isinstance(planned, ModelRemoval) and planned.stays:
         lines.append(f"Stays where it is: {safe_line(str(planned.stays))}")
-    lines += [f"Depends on it: {safe_line(use)}" for use in planned.uses[:_SHOWN]]
+    lines += [f"Left without it: {safe_line(use)}" for use in planned.uses[:_SHOWN]]
     if len(planned.uses) > _SHOWN:
-        lines.append(f"and {counted(len(planned.uses) - _SHOWN, 'more depends', 'more depend')} on it")
+        lines.append(f"and {counted(len(planned.uses) - _SHOWN, 'more is', 'more are')} left without it")
     return "\n".join(lines)
+
+
+def _going(planned: Removal) -> list[str]:
+    """What goes, in words: of prompts and datasets the versions and what points at them, of all the files."""
+    from llmops_tui.maintenance.record_removal import RecordRemoval
+
+    goes = []
+    if isinstance(planned, RecordRemoval):
+        ends = [planned.versions[-1], planned.versions[0]] if len(planned.versions) > 1 else planned.versions
+        numbers = " to ".join(f"@{ref.rpartition('@')[2]}" for ref in ends)
+        goes = [f"{counted(len(planned.versions), 'version')}, {numbers}", *planned.goes]
+    if planned.paths:
+        return [*goes, f"{planned.size / 1e6:,.1f} MB of files"]
+    return goes or ["its entry in the catalog, and no file"]

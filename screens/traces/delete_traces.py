@@ -7,7 +7,7 @@ import asyncio
 from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
 from screens.shell.shell import Shell
-from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.danger_dialog import DangerDialog
 
 # Lines of what else has a trace's texts that are shown before it is deleted.
 _SHOWN = 8
@@ -19,7 +19,7 @@ async def delete_traces(shell: Shell, traces: list[str]) -> bool:
     from llmops_tui.traces.store import TraceFilter
 
     workspace = shell.services.workspace
-    told = ["With the feedback, from every file of the workspace; this cannot be undone."]
+    told = ["With the feedback, from every file of the workspace."]
     files, staying = dict[str, None](), dict[str, None]()
     for trace in traces:
         planned = await asyncio.to_thread(plan_trace_removal, workspace, TraceFilter(), trace)
@@ -30,7 +30,7 @@ async def delete_traces(shell: Shell, traces: list[str]) -> bool:
     if len(told) > _SHOWN:
         told[_SHOWN:] = [f"and {len(told) - _SHOWN} more: llmops traces remove {traces[0]}"]
     name = safe_line(traces[0]) if len(traces) == 1 else counted(len(traces), "trace")
-    if not await shell.ask(ConfirmDialog(f"Delete {name}?", "\n".join(told))):
+    if not await shell.ask(DangerDialog(f"Delete {name}?", "\n".join(told))):
         return False
     still = dict[str, None]()
     for trace in traces:

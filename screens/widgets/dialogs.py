@@ -34,7 +34,7 @@ def keys_line(*keys: tuple[str, str]) -> Static:
 
 
 class ConfirmDialog(Modal[bool]):
-    """Ask before an act that cannot be undone. ``n`` and escape are the safe answer."""
+    """Ask before an act. ``n`` and escape are the safe answer; of what cannot be undone :class:`.DangerDialog` asks."""
 
     asks = True
     CSS_PATH = "../dialog.tcss"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from llmops_tui.chains.store import ChainStore
-from llmops_tui.cli.evaluate import require_answers
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.metrics.base import Answer, Case
 from llmops_tui.evaluation.retrieval.answering import AnswersAsked, answers_suite
 from llmops_tui.evaluation.run import EvalState
+from llmops_tui.evaluation.runner.failing import require_answers
 from llmops_tui.evaluation.runner.rendering import render_each
 from llmops_tui.evaluation.runner.retrieved import RetrievedPassages
 from llmops_tui.evaluation.store import EvaluationStore
@@ -25,6 +25,7 @@ from llmops_tui.retrieval.in_prompts import PromptRetrieval
 from llmops_tui.retrieval.store import IndexStore
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
+from tests.evaluation.conftest import made_run
 from tests.retrieval.conftest import Build
 from tests.retrieval.test_in_prompts import Renderer
 from tests.retrieval.test_measured import written
@@ -144,15 +145,15 @@ def test_lines_that_contradict_each_other_are_refused(
 
 def test_a_run_without_an_answer_is_shown_as_that() -> None:
     summary: Any = {"answers": 3, "errors": 3}
-    run: Any = SimpleNamespace(name="r-1", summary=summary)
+    run = replace(made_run("r-1"), summary=summary)
     state = EvalState(run, None, "done")
-    assert (state.all_errors, state.shown) == (True, "all errors")
-    with pytest.raises(LlmopsError, match="every request of r-1 ended in an error") as refused:
-        require_answers([state])
+    assert (state.all_errors, state.shown) == (True, "all failed")
+    with pytest.raises(LlmopsError, match="r-1 got no answer: 3 of 3 requests failed") as refused:
+        require_answers([run])
     assert refused.value.code == "all_failed"
     summary["errors"] = 2
     assert (state.all_errors, state.shown) == (False, "done")
-    require_answers([state])
+    require_answers([run])
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,6 @@ async def test_a_key_is_made_seen_and_revoked(
         assert app.screen.query_one(OptionList).option_count == 1
         await pilot.press("D")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        await pilot.press("y")
+        await pilot.press("Y")
         await until(pilot, lambda: store.get("app").revoked_at is not None)
         await until(pilot, lambda: "0 of 1 active" in str(app.screen.query_one("#key-title", Static).content))

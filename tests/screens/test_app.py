@@ -172,7 +172,7 @@ async def test_models_shows_what_the_file_says_and_verifies_as_a_job(open_app: O
         assert [job.state for job in jobs.query_one(JobsPane).jobs] == ["done"]
         await pilot.press("D")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
-        await pilot.press("y")
+        await pilot.press("Y")
         await until(pilot, lambda: "is deleted" in notices(pilot))
         await until(pilot, lambda: jobs.query_one(JobsPane).jobs == [])
 

@@ -105,7 +105,7 @@ async def test_the_ways_of_a_turn_are_gone_through_and_another_is_said(
         await settle(pilot)
         await pilot.press("x")
         await settle(pilot)
-        await pilot.press("y")
+        await pilot.press("Y")
         await until(pilot, lambda: len(chats.load("trip").turns) == 5)
 
 

@@ -232,7 +232,7 @@ async def test_runs_are_deleted_after_asking_and_the_last_leaves_nothing_on_show
         await until(pilot, lambda: len(screen.query_one(CasesPane).shown) == 2)
         await pilot.press("D")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
-        await pilot.press("y")
+        await pilot.press("Y")
         await until(pilot, lambda: f"{name} is deleted" in notices(pilot))
         await until(pilot, lambda: screen.opened is None)
         assert EvaluationStore(sample).all() == []
@@ -391,7 +391,7 @@ async def test_scores_without_a_value_are_drawn(open_app: OpenApp, sample: Works
     async with open_app() as pilot:
         await open_evaluation(pilot)
         await until(pilot, lambda: "error: context_full" in text(pilot, "#case-text"))
-        assert "not available" in text(pilot, "#figures-text")
+        assert "1 of 1: context_full: too long" in text(pilot, "#figures-text")
 
 
 async def test_a_standard_task_is_filled_in_refused_by_name_and_started_as_a_job(

@@ -25,6 +25,7 @@ from screens.models.models_pane import ModelsPane
 from screens.shell.removal import offer_removal
 from screens.shell.shell import Shell
 from screens.traces.list_pane import TraceListPane
+from screens.widgets.danger_dialog import DangerDialog
 from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.table import Table
 from tests.engine.engines import write_adapter
@@ -40,7 +41,7 @@ async def delete(pilot: Pilot[int]) -> str:
         pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog) and bool(pilot.app.screen.query(".dialog-text"))
     )
     told = str(pilot.app.screen.query_one(".dialog-text", Static).content)
-    await pilot.press("y")
+    await pilot.press("Y")
     await until(pilot, lambda: "is deleted" in notices(pilot))
     return told
 
@@ -150,7 +151,7 @@ async def test_a_model_and_what_was_made_of_it_is_told(open_app: OpenApp, sample
         await settle(pilot)
         model = pilot.app.screen.query_one(ModelsPane).current
         told = await delete(pilot)
-        assert "Depends on it: model made of it support-base-q4" in told
+        assert "Left without it: model made of it support-base-q4" in told
         assert str(model.path) in told
         await until(
             pilot, lambda: model.name not in [one.name for one in pilot.app.screen.query_one(ModelsPane).models]
@@ -172,6 +173,33 @@ async def test_a_model_whose_file_lies_elsewhere_goes_without_it(
         await settle(pilot)
         told = await delete(pilot)
         assert f"Stays where it is: {elsewhere}" in told
-        assert "No file is deleted" in told
+        assert "its entry in the catalog, and no file" in told
     assert elsewhere.exists()
     assert "a-tone" not in [one.name for one in registry.all()]
+
+
+async def test_what_a_label_points_at_is_named_and_a_small_letter_deletes_nothing(
+    open_app: OpenApp, sample: Workspace
+) -> None:
+    store = PromptStore(Catalog(sample))
+    async with open_app() as pilot:
+        screen = pilot.app.screen
+        await until(pilot, lambda: bool(screen.state.versions))
+        name = screen.state.prompt
+        store.move_label(f"{name}@1", "production")
+        screen.query_one("VersionList").focus()
+        await settle(pilot)
+        for key in ("enter", "n", "escape"):
+            await pilot.press("D")
+            await until(pilot, lambda: isinstance(pilot.app.screen, DangerDialog))
+            await settle(pilot)
+            told = str(pilot.app.screen.query_one(".dialog-text", Static).content)
+            assert f"Goes: the label production, which points at {name}@1" in told
+            assert told.endswith("This cannot be undone.")
+            assert "prompt_version" not in told
+            await pilot.press("y")
+            await settle(pilot)
+            assert "Y, with shift, does it" in str(pilot.app.screen.query_one(".dialog-keys", Static).content)
+            await pilot.press(key)
+            await until(pilot, lambda: not isinstance(pilot.app.screen, DangerDialog))
+    assert name in [prompt.name for prompt in store.summaries()]

@@ -61,7 +61,7 @@ async def test_prompts_are_renamed_copied_and_deleted_in_their_table(open_app: O
         prompts.select(["support-copy", "product"])
         await pilot.press("D")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
-        await pilot.press("y")
+        await pilot.press("Y")
         await until(pilot, lambda: names() == {"support", "triage"})
 
 

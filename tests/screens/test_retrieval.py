@@ -127,7 +127,7 @@ async def test_without_an_index_the_screen_says_what_to_do(
         await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
         await pilot.press(*"whole", "enter")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        await pilot.press("y")
+        await pilot.press("Y")
         await until(pilot, lambda: screen.query_one(ListPane).current is None)
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, RetrievalScreen))

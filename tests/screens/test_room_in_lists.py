@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from screens.traces.columns import times_of, trace_columns
 from screens.traces.waterfall import in_one_line
 from screens.widgets.columns import Column, ColumnPlan
 from screens.widgets.table import Table
+from tests.evaluation.conftest import made_run
 from tests.screens.conftest import OpenApp, settle, until
 
 
@@ -140,10 +142,9 @@ def test_a_run_of_which_nothing_was_answered_is_no_success() -> None:
     state = next(column for column in RUN_COLUMNS if column.name == "state")
 
     def run(answers: int, errors: int) -> EvalState:
-        kept: Any = SimpleNamespace(summary={"answers": answers, "errors": errors})
-        return EvalState(kept, None, "done")
+        return EvalState(replace(made_run(), summary={"answers": answers, "errors": errors}), None, "done")
 
-    assert state.part(run(300, 300)) == ("✗ all errors", "bad")
+    assert state.part(run(300, 300)) == ("✗ all failed", "bad")
     assert state.part(run(300, 299)) == ("✓ done", "good")
 
 

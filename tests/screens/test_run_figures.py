@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.client import StreamEnd
 from llmops_tui.prompts.run_history import RunRecord
-from screens.playground.run_figures import ended, figures, told_elsewhere
+from screens.playground.run_figures import ended, figures
 
 
 def test_an_end_says_its_reason_beside_its_figures_and_among_them() -> None:
@@ -34,12 +33,3 @@ def test_an_answer_that_was_cut_off_says_what_to_do() -> None:
     told = figures(RunRecord("run_1", 1.0, "m", "p", 1, finish_reason="length"), 80)
     assert told.plain == "length: cut off, p raises max tokens"
     assert any("$warning" in str(span.style) for span in told.spans)
-
-
-def test_a_long_error_that_stands_where_the_answer_would_be_is_a_short_notice() -> None:
-    long = LlmopsError("adapter_load_failed", "llama.cpp could not load it: " + "tensor " * 60, "Take another.")
-    assert len(told_elsewhere(long).told) < 200
-    short = LlmopsError("no_model", "no model is chosen", "F4 chooses one.")
-    assert told_elsewhere(short) is short
-    memory = LlmopsError("memory_short", "no room " * 40)
-    assert told_elsewhere(memory) is memory

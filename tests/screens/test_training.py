@@ -272,7 +272,7 @@ async def test_a_run_is_deleted_after_its_consequence_was_shown(
         assert {run.name for run in store.all()} == {name, other}
         await pilot.press("D")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
-        await pilot.press("y")
+        await pilot.press("Y")
         await until(pilot, lambda: f"{name} is deleted" in notices(pilot))
         await until(pilot, lambda: runs.count == 1)
         assert [run.name for run in store.all()] == [other]

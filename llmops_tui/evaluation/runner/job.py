@@ -13,10 +13,9 @@ from typing import Any
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.cases import CaseSet, build_cases
-from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, ready, sources
+from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, sources
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
-from llmops_tui.evaluation.metrics.model_graded import Judge
 from llmops_tui.evaluation.records import Evaluated, RunFigures
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.began import hold_to_beginning
@@ -25,9 +24,11 @@ from llmops_tui.evaluation.runner.choosing import choose
 from llmops_tui.evaluation.runner.contamination import overlap_of
 from llmops_tui.evaluation.runner.conversing import Turns, converse
 from llmops_tui.evaluation.runner.early_stopping import note_sequence, sequence_of
+from llmops_tui.evaluation.runner.failing import FailingAlike, require_answers
 from llmops_tui.evaluation.runner.manifest import manifest_of
 from llmops_tui.evaluation.runner.model_calls import kept_answer, read_answer
 from llmops_tui.evaluation.runner.on_cluster import have_answered
+from llmops_tui.evaluation.runner.prepared import prepared
 from llmops_tui.evaluation.runner.rendering import (
     Samplings,
     asked_beyond,
@@ -83,6 +84,7 @@ def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
                 asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval, where).run())
             done = store.get(name)
             found.append({"run": name, "metrics": (done.summary or {}).get("metrics", {})})
+        require_answers([store.get(name) for name in runs])
         return {"runs": found}
     finally:
         renderer.close()
@@ -103,8 +105,8 @@ class _Runner:
     ) -> None:
         self._context, self._store, self._entry, self._renderer, self._place = context, store, entry, renderer, place
         self._suite: Suite = store.suite(entry.suite_ref).suite
-        self._scorer, self._of_case = Scorer(), CaseMetrics(self._prepared)
-        self._metrics: list[Metric] = [self._prepared(m) for m in self._suite.made_metrics()]
+        self._scorer, self._of_case = Scorer(), CaseMetrics(lambda metric: prepared(metric, store.prompts))
+        self._metrics: list[Metric] = [prepared(metric, store.prompts) for metric in self._suite.made_metrics()]
         self._metrics += [m for m in ALWAYS if m.called not in {given.called for given in self._metrics}]
         self._choosing = any(metric.needs_choices for metric in self._metrics)
         self._logprobs = any(metric.needs_logprob for metric in self._metrics) and not self._choosing
@@ -121,22 +123,9 @@ class _Runner:
         self._asked_chain = chain_answers(store, asked.prompt, asked.model, renderer, self._options.parallel)
         self._samplings = Samplings(entry.asked.parameters, self._settings)
         self._means = RunningMeans(metric.called for metric in self._metrics[:2] if not metric.whole_set)
-        self._flushed, self._enough = 0.0, False
+        self._flushed, self._enough, self._alike = 0.0, False, FailingAlike(answered=False)
         self._unfit: dict[int, InputRefusedError] = {}
         self._passages = RetrievedPassages()
-
-    def _prepared(self, metric: Metric) -> Metric:
-        """A metric as it measures now; a judge's prompt is kept as a version, so that it can be looked at."""
-        if isinstance(metric, Judge) and not metric.prompt:
-            version, _ = self._store.prompts.save(
-                f"judge-{metric.called}",
-                template=metric.template,
-                system=metric.system,
-                note="asks a judge for a grade",
-                settings=None,
-            )
-            return metric.model_copy(update={"prompt": version.ref})
-        return ready(metric, self._store.prompts)
 
     async def run(self) -> None:
         """Everything from the cases to the summary."""
@@ -144,6 +133,7 @@ class _Runner:
         cache = AnswerCache(self._store.workspace, self._entry.created_at if self._entry.asked.fresh else None)
         log = ResultLog(self._results)
         self._before = set(log.done)
+        self._alike = FailingAlike(answered=any(not known.answer.error for known in log.done.values()))
         for known in log.done.values():
             self._means.add(known)
         asker = Asker(
@@ -213,7 +203,7 @@ class _Runner:
 
         async def work() -> None:
             for case, messages, repeat in waiting:
-                if first_error or self._enough:
+                if first_error or self._enough or self._alike.hopeless:
                     return
                 try:
                     await self._ask_one(case, messages, repeat, asker, log, total)
@@ -351,6 +341,8 @@ class _Runner:
     ) -> None:
         for (case, repeat, answer), scores in zip(answers, scored, strict=True):
             log.add(result := Result(case, repeat, answer, scores))
+            if case.index not in self._unfit:
+                self._alike.note(answer)
             self._means.add(result)
             self._tell(log, total, asker.cache)
 
@@ -383,7 +375,7 @@ class _Runner:
         seconds = time.monotonic() - self._began
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps)
-        summary |= {"of": len(cases.cases), "stopped_early": self._enough}
+        summary |= {"of": len(cases.cases), "stopped_early": self._enough, "gave_up": self._alike.hopeless}
         asked = sum(not r.answer.cached and (r.case.index, r.repeat) not in self._before for r in results)
         summary["costs"] |= {"asked": asked, "joules": (energy := self._energy.stop()).joules, "energy": energy.note}
         if self._suite.until is not None:

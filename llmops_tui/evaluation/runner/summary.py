@@ -15,6 +15,7 @@ from llmops_tui.evaluation.metrics.built_in import ALWAYS
 from llmops_tui.evaluation.metrics.custom import at_work
 from llmops_tui.evaluation.metrics.registry import make_metric
 from llmops_tui.evaluation.records import Agreement, Figure, GapRecord, PairedFigure, RunSummary, VariationRecord
+from llmops_tui.evaluation.runner.failing import reasons
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.evaluation.statistics.bootstrap import Interval
 from llmops_tui.evaluation.statistics.clusters import numbered
@@ -46,6 +47,7 @@ def summarise(
         "cases": len({r.case.index for r in base}),
         "answers": len(results),
         "errors": sum(bool(r.answer.error) for r in results),
+        "failures": reasons(results),
         "cached": sum(r.answer.cached for r in results),
         "oldest": min((r.answer.kept_at for r in results if r.answer.kept_at is not None), default=None),
         "metrics": figures,
@@ -204,6 +206,8 @@ def _variations(results: Sequence[Result], metrics: Sequence[Metric]) -> list[Va
             for r in results
             if r.case.variation == name and r.repeat == 0 and r.case.origin in originals
         ]
+        # An error is no answer, and two of them are not the same one.
+        pairs = [(a, b) for a, b in pairs if not a.answer.error and not b.answer.error]
         if not pairs:
             continue
         same = sum(a.answer.text == b.answer.text for a, b in pairs) / len(pairs)
@@ -258,7 +262,8 @@ def _agreement(results: Sequence[Result]) -> Agreement | None:
     """
     by_case: dict[int, list[str]] = defaultdict(list)
     for result in results:
-        by_case[result.case.index].append(result.answer.text.strip())
+        if not result.answer.error:
+            by_case[result.case.index].append(result.answer.text.strip())
     shares = []
     for texts in by_case.values():
         pairs = list(itertools.combinations(texts, 2))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.router.names import Meant, resolve
 from llmops_tui.models.aliases import AliasBook
-from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.models.registry import Model, ModelRegistry, fitting
 from llmops_tui.workspace.catalog import Catalog, Stamp
 
 # The catalog is also written for every request that is told of; its models are not looked for anew more often than this.
@@ -29,9 +29,8 @@ class Listing:
         return [model for model in self.models if model.kind == "gguf"]
 
     def adapters_of(self, model: Model) -> list[Model]:
-        """The adapters that may go beside a model."""
-        wanted = model.header.get("architecture")
-        return [m for m in self.models if m.kind == "adapter" and m.header.get("architecture") == wanted]
+        """The adapters that go beside a model."""
+        return fitting(self.models, model)
 
 
 class RegisteredModels:

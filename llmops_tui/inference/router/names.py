@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from llmops_tui.errors import LlmopsError, sentences
+from llmops_tui.errors import LlmopsError
 from llmops_tui.models.names import name_of_file
-from llmops_tui.models.registry import Model
+from llmops_tui.models.registry import Model, adapter_beside, fitting
 
 _NEAR = 5
 # The type of weights at the end of a name, as files and repositories have it: Q4_K_M, UD-IQ2_XXS, F16, MXFP4.
@@ -51,7 +51,7 @@ def resolve(asked: str, models: Iterable[Model], aliases: Mapping[str, str] | No
     are names by alias; an alias may stand for ``name+adapter``.
 
     Raises:
-        LlmopsError: ``model_not_found``, ``model_ambiguous`` or ``adapter_not_found``, naming the near ones;
+        LlmopsError: ``model_not_found``, ``model_ambiguous``, ``adapter_not_found`` or ``adapter_misfit``, naming the near ones;
             ``model_not_served``: it is none that is loaded on this machine.
     """
     known = {model.name: model for model in models}
@@ -164,17 +164,14 @@ def _plain(name: str) -> str:
 
 
 def _adapter(asked: str, model: Model, known: Mapping[str, Model]) -> str:
-    """The registered adapter of a model; whether its shapes fit, the model's server says."""
-    fitting = [
-        m.name
-        for m in known.values()
-        if m.kind == "adapter" and m.header.get("architecture") == model.header.get("architecture")
-    ]
-    found = [name for name in fitting if name == asked] or [n for n in fitting if n.casefold() == asked.casefold()]
-    if len(found) == 1:
-        return found[0]
-    told = f"no adapter {asked[:100]!r} for {model.name!r}"
-    raise LlmopsError("adapter_not_found", told, sentences(f"Known: {_listed(fitting) or 'none is registered for it'}"))
+    """The registered adapter of a model, whatever the case of its name.
+
+    Raises:
+        LlmopsError: ``adapter_not_found``, ``adapter_misfit``.
+    """
+    fits = [one.name for one in fitting(known.values(), model)]
+    found = [name for name in fits if name == asked] or [name for name in fits if name.casefold() == asked.casefold()]
+    return found[0] if len(found) == 1 else adapter_beside(model, asked, known.values()).name
 
 
 def _listed(names: Iterable[str]) -> str:

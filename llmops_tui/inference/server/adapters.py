@@ -13,7 +13,7 @@ from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.fields import FieldRefusedError
 from llmops_tui.models.gguf import read_header
-from llmops_tui.models.registry import Model, ModelRegistry
+from llmops_tui.models.registry import Model, ModelRegistry, adapter_beside, fitting
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
@@ -33,7 +33,7 @@ class AdapterShelf:
         self._lock = asyncio.Lock()
 
     async def names(self) -> list[str]:
-        """The registered adapters that may fit this model; empty where the catalog is busy for too long."""
+        """The registered adapters that fit this model; empty where the catalog is busy for too long."""
         with contextlib.suppress(LlmopsError):
             return [m.name for m in await asyncio.to_thread(self._fitting)]
         return []
@@ -56,7 +56,7 @@ class AdapterShelf:
 
         Raises:
             KeyRefusedError: the caller's key is not for this model, or not for the adapter.
-            FieldRefusedError: ``adapter_not_found``.
+            FieldRefusedError: ``adapter_not_found``, ``adapter_misfit``.
             LlmopsError: ``model_not_found``, or the adapter cannot be loaded.
         """
         base, _, named = model.partition("+") if model.startswith(f"{self._base}+") else (model, "", "")
@@ -75,33 +75,36 @@ class AdapterShelf:
         return name
 
     async def _load(self, name: str, param: str) -> None:
-        found = {m.name: m for m in await asyncio.to_thread(self._fitting)}
-        if name not in found:
-            known = ", ".join(found) or "none is registered for it"
-            told = f"no adapter {name[:100]!r} for {self._base!r}"
-            raise FieldRefusedError(param, told, f"Known: {known}.", "adapter_not_found")
-        await asyncio.to_thread(_check, found[name])
-        template = found[name].header.get("chat_template")
+        try:
+            found = await asyncio.to_thread(self._named, name)
+        except LlmopsError as error:
+            if error.code not in {"adapter_not_found", "adapter_misfit"}:
+                raise
+            raise FieldRefusedError(param, error.message, error.hint, error.code) from error
+        await asyncio.to_thread(_check, found)
+        template = found.header.get("chat_template")
         if template and name not in self._chats:
             self._chats[name] = await asyncio.to_thread(self._read, template)
         await self._engine.start()
-        call: Call = {"op": "adapter", "id": new_id("ask"), "name": name, "path": str(found[name].path)}
+        call: Call = {"op": "adapter", "id": new_id("ask"), "name": name, "path": str(found.path)}
         if (chat := self.chat(name)) is not None:
             call |= {"visible": chat.format.visible, "ends": list(chat.format.answers.stops)}
         async for batch in self._engine.call(call):
             if batch[-1]["event"] == "error":
                 raise LlmopsError(**batch[-1]["error"])
         self._loaded.add((self._engine.pid, name))
-        self._hashes[name] = found[name].sha256
+        self._hashes[name] = found.sha256
 
     def _read(self, template: str) -> ChatTemplate:
         return ChatTemplate(template, self._engine.facts, special_in_content=self._special_in_content)
 
-    def _fitting(self) -> list[Model]:
-        """Adapters of the base's architecture; whether the shapes fit, llama.cpp says when it loads one."""
+    def _named(self, name: str) -> Model:
         models = self._registry.all()
-        architecture = next((m.header.get("architecture") for m in models if m.name == self._base), None)
-        return [m for m in models if m.kind == "adapter" and m.header.get("architecture") == architecture]
+        return adapter_beside(next(one for one in models if one.name == self._base), name, models)
+
+    def _fitting(self) -> list[Model]:
+        models = self._registry.all()
+        return [one for base in models if base.name == self._base for one in fitting(models, base)]
 
 
 def _check(model: Model) -> None:

@@ -63,8 +63,8 @@ STATUS = {
         (
             "context_length_exceeded", "empty_prompt", "empty_input", "bad_token", "invalid_request", "grammar_invalid",
             "grammar_too_costly", "grammar_unsupported", "schema_invalid", "bad_response_format", "adapter_load_failed",
-            "tokenize_failed", "no_embeddings", "no_rank", "no_labels", "no_head", "no_generation", "bad_dimensions",
-            "infill_unsupported", "answer_ended", "request_over_limit",
+            "adapter_misfit", "tokenize_failed", "no_embeddings", "no_rank", "no_labels", "no_head", "no_generation",
+            "bad_dimensions", "infill_unsupported", "answer_ended", "request_over_limit",
         ),
         400,
     ),
