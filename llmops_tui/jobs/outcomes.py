@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from llmops_tui.counts import counted
 from llmops_tui.figures import figure
@@ -92,7 +91,7 @@ def _told(value: object) -> object:
     return value
 
 
-def _first_metric(run: Mapping[str, Any]) -> str:
+def _first_metric(run: Mapping[str, object]) -> str:
     """What a run of an evaluation came to by the metric that its suite names first; empty for what is none."""
     metrics = run.get("metrics")
     if not isinstance(metrics, Mapping):
