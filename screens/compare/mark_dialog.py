@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.columns import fit
 from screens.widgets.dialogs import Choice
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import Options
 
@@ -46,7 +47,7 @@ class MarkDialog(Modal[list[str] | None]):
         with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._title)), classes="dialog-title")
             yield Options(id="marks", markup=False, compact=True)
-            yield Static("", id="mark-keys", classes="dialog-keys", markup=False)
+            yield KeysLine(id="mark-keys")
 
     def on_mount(self) -> None:
         """Fill the list."""
@@ -70,11 +71,8 @@ class MarkDialog(Modal[list[str] | None]):
         return Content.assemble(mark, label, "  ", (safe_line(choice.note), "$muted"))
 
     def _tell(self) -> None:
-        told = Content.assemble(
-            ("space", "$accent"), " mark, next   ", ("enter", "$accent"), " take   ", ("esc", "$accent"), " leave   ",
-            (f"{len(self._marked)} marked, at most {self._most}", "$muted"),
-        )  # fmt: skip
-        self.query_one("#mark-keys", Static).update(told)
+        told = f"{len(self._marked)} marked, at most {self._most}"
+        self.query_one(KeysLine).show(("space", "mark, next"), ("enter", "take"), ("esc", "leave"), told=told)
 
     def action_mark(self) -> None:
         """Mark or unmark the line, and go on to the next."""

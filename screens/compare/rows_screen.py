@@ -24,6 +24,7 @@ from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.shell.shell import Shell
 from screens.widgets.diff_text import diff_parts
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
@@ -72,7 +73,7 @@ class RowsScreen(Modal[None]):
             yield Static("", id="rows-head", markup=False)
             with TextScroll(id="rows-scroll", can_focus=True):
                 yield Static("", id="rows-text", markup=False)
-            yield Static("", id="rows-keys", classes="dialog-keys", markup=False)
+            yield KeysLine(id="rows-keys")
 
     def on_mount(self) -> None:
         """Read, and read again while the job is at work."""
@@ -137,13 +138,10 @@ class RowsScreen(Modal[None]):
         else:
             text = self._content(row)
         self.query_one("#rows-text", Static).update(text)
-        keys: list[str | tuple[str, str]] = [(f"1–{len(self._columns)}", "$accent bold"), " best   "]
-        for key, what in (
-            ("t", "none"), ("n", "next"), ("p", "previous"), ("b", "names" if self._blind else "blind"), ("d", "diff"),
-            ("K", "keep"), ("w", "ranking"), ("esc", "close"),
-        ):  # fmt: skip
-            keys += [(key, "$accent"), f" {what}   "]
-        self.query_one("#rows-keys", Static).update(Content.assemble(*keys))
+        self.query_one(KeysLine).show(
+            (f"1–{len(self._columns)}", "best"), ("t", "none"), ("n", "next"), ("p", "previous"),
+            ("b", "names" if self._blind else "blind"), ("d", "diff"), ("K", "keep"), ("w", "ranking"), ("esc", "close"),
+        )  # fmt: skip
 
     def _content(self, row: Row) -> Content:
         vote = self._votes.get(row.case.index)

@@ -20,6 +20,7 @@ from screens.datasets.sql_suggester import ColumnSuggester
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
 from screens.widgets.fields import Field
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import motions
 
@@ -75,19 +76,7 @@ class ConsoleScreen(Modal[str | None]):
             )
             yield Static("", id="sql-note", markup=False)
             yield _ResultTable(id="sql-result", zebra_stripes=True, cursor_type="row")
-            yield Static(
-                Content.assemble(
-                    ("enter", "$accent"),
-                    " run   ",
-                    ("→", "$accent"),
-                    " complete   ",
-                    ("f2", "$accent"),
-                    " save as a dataset   ",
-                    ("esc", "$accent"),
-                    " close",
-                ),
-                classes="dialog-keys",
-            )
+            yield KeysLine(("enter", "run"), ("→", "complete"), ("f2", "save as a dataset"), ("esc", "close"))
 
     def on_mount(self) -> None:
         """Say what there is to ask."""

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import diff_words
 from screens.widgets.diff_text import diff_parts
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import Options, TextScroll
 
@@ -47,9 +48,7 @@ class VersionDiffScreen(Modal[None]):
             yield Options(id="data-diff-list", markup=False, compact=True)
             with TextScroll(id="data-diff-scroll"):
                 yield Static("", id="data-diff-text", markup=False)
-            yield Static(
-                Content.assemble(("↑↓", "$accent"), " rows   ", ("esc", "$accent"), " close"), classes="dialog-keys"
-            )
+            yield KeysLine(("↑↓", "rows"), ("esc", "close"))
 
     def on_mount(self) -> None:
         """Compare in a thread."""

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
@@ -47,10 +48,7 @@ class FunnelScreen(Modal[None]):
             yield Static(Content("\n".join(safe_line(line, 150) for line in lines)), id="funnel-lines")
             with TextScroll():
                 yield Static("", id="funnel-fallen", markup=False)
-            yield Static(
-                Content.assemble(("tab", "$accent"), " what fell at the next stage   ", ("esc", "$accent"), " close"),
-                classes="dialog-keys",
-            )
+            yield KeysLine(("tab", "what fell at the next stage"), ("esc", "close"))
 
     def on_mount(self) -> None:
         """Show what fell at the first stage."""

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.line_list import Line, LineList, cell
 from screens.widgets.modal import Modal
 from screens.widgets.scatter import Scatter
@@ -58,16 +59,13 @@ class MapScreen(Modal[str | None]):
         told = f"  {counted(missing, 'row')} without text" if missing else ""
         head = f"{record['version']} · {counted(len(self._topics), 'cluster')} by {record['model']}{told}"
         keys = (("space", "mark"), ("enter", "show rows"), ("←→ J K", "walk"), ("n", "other number"), ("esc", "close"))
-        parts: list[str | tuple[str, str]] = []
-        for key, does in keys:
-            parts += [(key, "$accent"), f" {does}   "]
         with Vertical(classes="dialog dialog-wide"):
             yield Static(Content(safe_line(head, 200)), classes="dialog-title")
             with Horizontal(id="map-body"):
                 yield LineList(id="map-list")
                 yield Scatter(self._map.points, self._map.clusters, id="map-cloud")
             yield Static("", id="map-facts")
-            yield Static(Content.assemble(*parts), classes="dialog-keys")
+            yield KeysLine(*keys)
 
     def on_mount(self) -> None:
         """The largest cluster first."""

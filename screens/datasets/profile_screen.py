@@ -15,6 +15,7 @@ from llmops_tui.counts import agree, counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.datasets.rendering import spark
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
@@ -50,10 +51,7 @@ class ProfileScreen(Modal[None]):
             yield Static(Content(f"{self._version.ref}: reading a sample …"), classes="dialog-title", id="profile-head")
             with TextScroll(can_focus=True):
                 yield Static("", id="profile-text", markup=False)
-            yield Static(
-                Content.assemble(("a", "$accent"), " all rows, as a job   ", ("esc", "$accent"), " close"),
-                classes="dialog-keys",
-            )
+            yield KeysLine(("a", "all rows, as a job"), ("esc", "close"))
 
     def on_mount(self) -> None:
         """A kept profile of all rows, or a sample now."""

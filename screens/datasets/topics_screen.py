@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.counts import counted
@@ -14,6 +13,7 @@ from llmops_tui.safe_text import safe_line
 from llmops_tui.synthesis.topics import Topic, leaves_of, parse_topics, topics_text, without
 from screens.shell.external_editor import edit_outside
 from screens.shell.shell import Shell
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.line_list import Line, LineList, cell
 from screens.widgets.modal import Modal
 
@@ -42,13 +42,10 @@ class TopicsScreen(Modal[tuple[Topic, ...] | None]):
             ("x", "remove"),
             ("esc", "cancel"),
         )
-        parts: list[str | tuple[str, str]] = []
-        for key, does in keys:
-            parts += [(key, "$accent"), f" {does}   "]
         with Vertical(classes="dialog dialog-wide"):
             yield Static("", id="topics-head", classes="dialog-title", markup=False)
             yield LineList(id="topics-list")
-            yield Static(Content.assemble(*parts), classes="dialog-keys")
+            yield KeysLine(*keys)
 
     def on_mount(self) -> None:
         """Show the tree."""

@@ -22,6 +22,7 @@ from screens.monitor.rendering import bar
 from screens.shell.shell import Shell
 from screens.widgets.danger_dialog import DangerDialog
 from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -64,10 +65,7 @@ class AccessKeysScreen(Modal[None]):
             yield Static("Access keys", id="key-title", classes="dialog-title", markup=False)
             yield OptionList(id="key-list", markup=False)
             yield Static("", id="key-facts", markup=False)
-            parts: list[str | tuple[str, str]] = []
-            for key, what in (("n", "make"), ("r", "rotate"), ("D", "revoke"), ("esc", "close")):
-                parts += [(key, "$accent"), f" {what}   "]
-            yield Static(Content.assemble(*parts), classes="dialog-keys")
+            yield KeysLine(*(("n", "make"), ("r", "rotate"), ("D", "revoke"), ("esc", "close")))
 
     def on_mount(self) -> None:
         """Read, and read again while servers count."""

@@ -20,6 +20,7 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog, LineDialog
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -76,16 +77,15 @@ class GuardsScreen(Modal[None]):
             yield Static("", id="guard-head", markup=False)
             yield OptionList(id="guard-list", markup=False)
             yield Static("", id="guard-facts", markup=False)
-            parts: list[str | tuple[str, str]] = []
-            for key, what in (
-                ("s", "switch on or off"),
-                ("n", "new set"),
-                ("u", "use"),
-                ("D", "off"),
-                ("esc", "close"),
-            ):
-                parts += [(key, "$accent"), f" {what}   "]
-            yield Static(Content.assemble(*parts), classes="dialog-keys")
+            yield KeysLine(
+                *(
+                    ("s", "switch on or off"),
+                    ("n", "new set"),
+                    ("u", "use"),
+                    ("D", "off"),
+                    ("esc", "close"),
+                )
+            )
 
     def on_mount(self) -> None:
         """Read what is in force."""

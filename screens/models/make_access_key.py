@@ -16,6 +16,7 @@ from llmops_tui.errors import InputRefusedError
 from llmops_tui.safe_text import safe_line
 from screens.shell.shell import Shell
 from screens.widgets.form_dialog import FormDialog
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ class SecretDialog(Modal[None]):
             yield Static(Content(f"The key {safe_line(self._made.key.name, 60)!r}"), classes="dialog-title")
             yield Static(Content(self._made.secret), id="secret")
             yield Static(Content(_ONCE), classes="dialog-text")
-            keys = Content.assemble(("y", "$accent"), " copy   ", ("enter", "$accent"), " close")
-            yield Static(keys, classes="dialog-keys")
+            yield KeysLine(("y", "copy"), ("enter", "close"))
 
     def on_mount(self) -> None:
         """Copy it at once: nobody types it."""

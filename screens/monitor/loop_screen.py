@@ -19,6 +19,7 @@ from screens.monitor.loop_steps import do_step, roll_back
 from screens.navigation import Destination
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -55,10 +56,7 @@ class LoopScreen(Modal[Destination | None]):
             yield Static("The loop", id="loop-title", classes="dialog-title", markup=False)
             yield OptionList(id="loop-stations", markup=False)
             yield Static("", id="loop-facts", markup=False)
-            parts: list[str | tuple[str, str]] = []
-            for key, what in (("enter", "next step"), ("n", "another name"), ("B", "roll back"), ("esc", "close")):
-                parts += [(key, "$accent"), f" {what}   "]
-            yield Static(Content.assemble(*parts), classes="dialog-keys")
+            yield KeysLine(*(("enter", "next step"), ("n", "another name"), ("B", "roll back"), ("esc", "close")))
 
     def on_mount(self) -> None:
         """Read where it stands."""

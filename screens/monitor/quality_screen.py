@@ -20,6 +20,7 @@ from llmops_tui.safe_text import safe_line, safe_text
 from screens.monitor.judge_answers import judge_answers, judge_others, label_answers, look_at_probabilities
 from screens.navigation import Destination, EvaluationPlace, TracePlace
 from screens.shell.shell import Shell
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -85,13 +86,16 @@ class QualityScreen(Modal[Destination | None]):
             yield Static("Drift and quality", classes="dialog-title", markup=False)
             yield OptionList(id="quality-statements", markup=False)
             yield Static("Reading …", id="quality-facts", markup=False)
-            parts: list[str | tuple[str, str]] = []
-            for key, what in (
-                ("enter", "what is behind it"), ("k", "probabilities"), ("j", "judge"), ("l", "label"), ("f5", "again"),
-                ("esc", "close"),
-            ):  # fmt: skip
-                parts += [(key, "$accent"), f" {what}   "]
-            yield Static(Content.assemble(*parts), classes="dialog-keys")
+            yield KeysLine(
+                *(
+                    ("enter", "what is behind it"),
+                    ("k", "probabilities"),
+                    ("j", "judge"),
+                    ("l", "label"),
+                    ("f5", "again"),
+                    ("esc", "close"),
+                )
+            )
 
     def on_mount(self) -> None:
         """Read all."""

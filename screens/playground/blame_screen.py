@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from llmops_tui.counts import counted
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
@@ -48,7 +49,7 @@ class BlameScreen(Modal[None]):
             yield Static(head, id="diff-head", markup=False)
             with TextScroll():
                 yield Static(self._drawn(), markup=False)
-            yield Static(Content.assemble(("esc", "$accent"), " close"), classes="dialog-keys")
+            yield KeysLine(("esc", "close"))
 
     def action_close(self) -> None:
         """Close."""

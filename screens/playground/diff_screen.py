@@ -17,6 +17,7 @@ from llmops_tui.inference.endpoints import Endpoint
 from llmops_tui.safe_text import safe_text
 from llmops_tui.text_diff import DiffPart, diff_pieces, diff_words
 from screens.widgets.diff_text import diff_parts
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
@@ -47,10 +48,7 @@ class DiffScreen(Modal[None]):
             yield Static("", id="diff-head", markup=False)
             with TextScroll():
                 yield Static("", id="diff-text", markup=False)
-            yield Static(
-                Content.assemble(("t", "$accent"), " words or tokens   ", ("esc", "$accent"), " close"),
-                classes="dialog-keys",
-            )
+            yield KeysLine(("t", "words or tokens"), ("esc", "close"))
 
     def on_mount(self) -> None:
         """Show words first."""

@@ -21,6 +21,7 @@ from llmops_tui.prompts.inside import ALTERNATIVES, TokenSeen, begun_with, seen
 from screens.playground.inside_rendering import alternatives_content, cell_of, prompt_content, summary_content
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import LineDialog
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 from screens.widgets.token_map import TokenMap
@@ -78,20 +79,16 @@ class InsideScreen(Modal[bool]):
             with TextScroll(id="inside-prompt"):
                 yield Static("", id="inside-prompt-text", markup=False)
             yield Static("", id="inside-alternatives", markup=False)
-            yield Static("", id="inside-keys", classes="dialog-keys", markup=False)
+            yield KeysLine(id="inside-keys")
 
     def on_mount(self) -> None:
         """Ask at once."""
         self.query_one("#inside-prompt").display = False
         self._map.focus()
-        keys: list[str | tuple[str, str]] = []
-        for key, what in (
-            ("←→", "token"), ("↑↓", "alternative"), ("enter", "go on with it"), ("u", "next unsure"),
-            ("p", "prompt"), ("s", "JSON"), ("S", "schema"),
-            ("f5", "again"), ("esc", "close"),
-        ):  # fmt: skip
-            keys += [(key, "$accent"), f" {what}   "]
-        self.query_one("#inside-keys", Static).update(Content.assemble(*keys))
+        self.query_one(KeysLine).show(
+            ("←→", "token"), ("↑↓", "alternative"), ("enter", "go on with it"), ("u", "next unsure"), ("p", "prompt"),
+            ("s", "JSON"), ("S", "schema"), ("f5", "again"), ("esc", "close"),
+        )  # fmt: skip
         self.set_interval(_INTERVAL, self._draw_due)
         self._ask(())
 

@@ -17,6 +17,7 @@ from textual.widgets import Static, TextArea
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.fields import Editor
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -61,10 +62,7 @@ class SettingsDialog(Modal["AnswerSettings | str | None"]):
             yield Static(Content(_TOLD), classes="dialog-told")
             yield self._editor
             yield self._problem
-            yield Static(
-                Content.assemble(("ctrl+s", "$accent"), " take   ", ("esc", "$accent"), " discard changes"),
-                classes="dialog-keys",
-            )
+            yield KeysLine(("ctrl+s", "take"), ("esc", "discard changes"))
 
     def on_mount(self) -> None:
         """Write at once."""

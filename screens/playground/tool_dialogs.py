@@ -18,6 +18,7 @@ from llmops_tui.mcp_client.messages import Ready, ToolRecord
 from llmops_tui.mcp_client.rules import ANY_TOOL, ToolRule
 from llmops_tui.prompts.tool_rounds import CallStep
 from llmops_tui.safe_text import safe_line, safe_text
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import Options, TextScroll
 
@@ -77,17 +78,10 @@ class ToolsDialog(Modal["ToolsChange | str | None"]):
             yield Static(
                 Content(safe_line(f"{note}What a server says of its tools is its own word.")), classes="dialog-text"
             )
-            yield Static(
-                _keys(
-                    ("space", "on or off"),
-                    ("a", "all"),
-                    ("r", "ask, always or never"),
-                    ("enter", "take"),
-                    ("D", "remove the server"),
-                    ("esc", "cancel"),
-                ),
-                classes="dialog-keys",
-            )
+            yield KeysLine(
+                ("space", "on or off"), ("a", "all"), ("r", "ask, always or never"), ("enter", "take"),
+                ("D", "remove the server"), ("esc", "cancel"),
+            )  # fmt: skip
 
     def on_mount(self) -> None:
         """Fill the list."""
@@ -199,7 +193,7 @@ class CallDialog(Modal[str]):
                 yield Static(Content(safe_text(_pretty(call.arguments))), id="arguments", markup=False)
                 yield Static(Content(safe_text(self._description[:_DESCRIPTION])), classes="dialog-text", markup=False)
             keys = (("a", "approve once"), ("A", "approve this tool for this run"), ("d", "deny"), ("esc", "stop"))
-            yield Static(_keys(*keys), classes="dialog-keys")
+            yield KeysLine(*keys)
 
     def action_answer(self, word: str) -> None:
         """Close with a word."""
@@ -214,7 +208,3 @@ def _pretty(arguments: str) -> str:
         text = arguments
     more = f"\n… and {len(text) - _ARGUMENTS:,} more characters" if len(text) > _ARGUMENTS else ""
     return text[:_ARGUMENTS] + more
-
-
-def _keys(*keys: tuple[str, str]) -> Content:
-    return Content.assemble(*(part for key, what in keys for part in ((key, "$accent bold"), f" {what}   ")))

@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.errors import LlmopsError
@@ -22,6 +21,7 @@ from screens.shell.help import show_key
 from screens.shell.keymap_again import read_again
 from screens.shell.node import ShellNode
 from screens.widgets.columns import Column
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.table import Table
 
@@ -73,14 +73,11 @@ class KeysScreen(Modal[None], ShellNode):
         with Vertical(classes="dialog dialog-wide"):
             yield Static("Keys", classes="dialog-title")
             yield Table(COLUMNS, id="keys-table", key=lambda row: row.action.id, empty="No actions.", selects=False)
-            parts: list[tuple[str, str] | str] = []
             keys = (
                 ("enter", "another key"), ("a", "one more"), ("x", "one less"), ("r", "as at first"),
                 ("/", "filter"), ("esc", "close"),
             )  # fmt: skip
-            for key, does in keys:
-                parts += [(key, "$accent bold"), f" {does}   "]
-            yield Static(Content.assemble(*parts), classes="dialog-keys")
+            yield KeysLine(*keys)
 
     @property
     def table(self) -> Table[KeyRow]:

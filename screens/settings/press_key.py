@@ -11,6 +11,7 @@ from textual.widgets import Static
 from screens.action import Action
 from screens.keymap import keys_of, taken_by
 from screens.shell.help import show_key
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import MOTION_KEYS
 from screens.widgets.table import TABLE_KEYS
@@ -35,7 +36,7 @@ class PressKeyDialog(Modal[str | None]):
         with Vertical(classes="dialog"):
             yield Static(f"{what} {self._action.title} ({self._action.id})", classes="dialog-title", markup=False)
             yield Static("Any key that your terminal sends.", id="pressed", classes="dialog-told", markup=False)
-            yield Static(Content.assemble(("esc", "$accent bold"), " leaves it as it is"), classes="dialog-keys")
+            yield KeysLine(("esc", "leaves it as it is"))
 
     def take_key(self, event: events.Key) -> bool:
         """Every key is an answer here."""

@@ -22,9 +22,9 @@ from llmops_tui.training.bases import trainable
 from llmops_tui.training.recipe import changed, fields, value_at
 from llmops_tui.training.recipe_input import from_text
 from llmops_tui.training.recipe_words import grouped, label_of
-from screens.widgets.dialogs import keys_line
 from screens.widgets.fields import Choice, Field
 from screens.widgets.form import FormRow
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class RecipeForm(Modal["Recipe | None"]):
                     for path in paths:
                         yield row(path, self._field(path, known[path]), about(known[path]), self.app.size.width)
             yield Static("", id="recipe-verdict", markup=False)
-            yield keys_line(("tab ↑ ↓", "fields"), ("← →", "choices"), ("ctrl+s", "keep"), ("esc", "cancel"))
+            yield KeysLine(("tab ↑ ↓", "fields"), ("← →", "choices"), ("ctrl+s", "keep"), ("esc", "cancel"))
 
     def _field(self, path: str, info: Any) -> Widget:
         if words := choices_of(info.annotation):

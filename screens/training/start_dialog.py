@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_text
-from screens.widgets.dialogs import keys_line
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 START, PREFLIGHT = "start", "preflight"
@@ -35,7 +35,7 @@ class StartDialog(Modal[str | None]):
         with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._question)), classes="dialog-title")
             yield Static(Content(safe_text(self._consequence)), classes="dialog-text")
-            yield keys_line(("y", "yes"), ("p", "preflight first"), ("n", "no"))
+            yield KeysLine(("y", "yes"), ("p", "preflight first"), ("n", "no"))
 
     def action_answer(self, what: str) -> None:
         """Close with what is to be done."""

@@ -21,9 +21,9 @@ from llmops_tui.training.recipe_words import grouped
 from llmops_tui.training.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
 from llmops_tui.training.search_space import default_space, searchable, span_from_text, span_text
 from screens.training.recipe_form import about, columns_for, row
-from screens.widgets.dialogs import keys_line
 from screens.widgets.fields import Choice, Field
 from screens.widgets.form import FormRow
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class SweepForm(Modal["SweepArguments | None"]):
                         field = Field(self._spans.get(path, ""), name=path, compact=True)
                         yield row(path, field, f"Now {now}. {about(known[path])}", width)
             yield Static("", id="sweep-verdict", markup=False)
-            yield keys_line(("tab ↑ ↓", "fields"), ("← →", "choices"), ("ctrl+s", "search"), ("esc", "cancel"))
+            yield KeysLine(("tab ↑ ↓", "fields"), ("← →", "choices"), ("ctrl+s", "search"), ("esc", "cancel"))
 
     def on_mount(self) -> None:
         """The first verdict."""

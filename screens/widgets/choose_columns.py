@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from screens.widgets.dialogs import keys_line
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.line_list import Line, LineList
 from screens.widgets.modal import Modal
 
@@ -42,7 +42,7 @@ class ColumnsDialog(Modal[list[str] | None]):
         with Vertical(classes="dialog"):
             yield Static("Columns", classes="dialog-title")
             yield LineList(id="columns-chosen")
-            yield keys_line(
+            yield KeysLine(
                 ("space", "show or hide"), ("[ ]", "move"), ("r", "reset"), ("enter", "done"), ("esc", "leave")
             )
 

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from llmops_tui.safe_text import safe_line, safe_text
 from screens.widgets.columns import fit
 from screens.widgets.fields import Field
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 from screens.widgets.motions import Options
 from screens.widgets.path_suggester import PathSuggester
@@ -25,12 +26,6 @@ from screens.widgets.path_suggester import PathSuggester
 _USUAL, _WIDEST, _FRAME, _GAP = 72, 110, 7, 2
 # Lines of a choice around its list, without those of the title.
 _ROWS_AROUND = 9
-
-
-def keys_line(*keys: tuple[str, str]) -> Static:
-    """The last line of a dialog: its keys, each with what it does."""
-    parts = [part for key, does in keys for part in ((key, "$accent bold"), (f" {does}   ", "$muted"))]
-    return Static(Content.assemble(*parts).rstrip(), classes="dialog-keys")
 
 
 class ConfirmDialog(Modal[bool]):
@@ -53,7 +48,7 @@ class ConfirmDialog(Modal[bool]):
         with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._question)), classes="dialog-title")
             yield Static(Content(safe_text(self._consequence)), classes="dialog-text")
-            yield keys_line(("y", "yes"), ("n", "no"))
+            yield KeysLine(("y", "yes"), ("n", "no"))
 
     def action_answer(self, yes: bool) -> None:
         """Close with the answer."""
@@ -82,7 +77,7 @@ class VerdictDialog(Modal[bool | None]):
         with Vertical(classes="dialog"):
             yield Static(Content(safe_text(self._question)), classes="dialog-title")
             yield Static(Content(safe_text(self._text)), classes="dialog-text")
-            yield keys_line(*zip(("y", "n", "esc"), self._words, strict=True))
+            yield KeysLine(*zip(("y", "n", "esc"), self._words, strict=True))
 
     def action_answer(self, yes: bool) -> None:
         """Close with the answer."""
@@ -123,7 +118,7 @@ class LineDialog(Modal[str | None]):
             yield Field(self._value, id="line", compact=True, suggester=PathSuggester() if self._path else None)
             yield Static(Content(safe_text(self._hint)), classes="dialog-text")
             completes = [("tab", "complete the path")] if self._path else []
-            yield keys_line(("enter", "take it"), *completes, ("esc", "leave"))
+            yield KeysLine(("enter", "take it"), *completes, ("esc", "leave"))
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -200,7 +195,7 @@ class ChoiceDialog(Modal[str | None]):
             yield field
             yield Options(id="choices", markup=False, compact=True)
             chooses = (("↑ ↓", "move"), ("enter", "choose")) if self._choices else ()
-            yield keys_line(*chooses, ("esc", "leave"))
+            yield KeysLine(*chooses, ("esc", "leave"))
 
     @property
     def _width(self) -> int:

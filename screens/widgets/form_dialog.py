@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_line, safe_text
-from screens.widgets.dialogs import keys_line
 from screens.widgets.form import Model, ModelForm
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
 # Lines of the dialog around its form, without what is told above it; and the cells of a line of that.
@@ -54,7 +54,7 @@ class FormDialog(Modal["Model | None"], Generic[Model]):
             if self._told:
                 yield Static(Content(safe_text(self._told)), classes="dialog-told")
             yield self._form
-            yield keys_line(("enter", self._takes), ("esc", self._leaves))
+            yield KeysLine(("enter", self._takes), ("esc", self._leaves))
 
     def on_resize(self) -> None:
         """As tall as the form, where the terminal is."""
