@@ -206,16 +206,10 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
     async with open_app() as pilot:
         screen = await open_training(pilot)
         await pilot.press("f5")
-        await pilot.pause()
-        assert isinstance(pilot.app.screen, StartDialog)
+        await until(pilot, lambda: isinstance(pilot.app.screen, StartDialog))
         await pilot.press("n")
         await settle(pilot)
         assert store.all() == []
-        await pilot.press("f5", "p")
-        await until(pilot, lambda: [job.kind for job in store.jobs.all()] == ["plan"])
-        assert store.all() == []
-        store.jobs.update(store.jobs.all()[0].id, state="cancelled")
-        await settle(pilot)
         screen.model.plans[recipe().sha256] = {
             "ok": False,
             "problems": [{"level": "error", "message": "no memory", "hint": ""}],
@@ -225,8 +219,13 @@ async def test_a_start_asks_and_a_stop_asks(open_app: OpenApp, sample: Workspace
         assert "no memory" in notices(pilot)
         assert store.all() == []
         screen.model.plans.clear()
+        await pilot.press("f5", "p")
+        await until(pilot, lambda: [job.kind for job in store.jobs.all()] == ["plan"])
+        assert store.all() == []
+        store.jobs.update(store.jobs.all()[0].id, state="cancelled")
+        await settle(pilot)
         await pilot.press("f5")
-        await pilot.pause()
+        await until(pilot, lambda: isinstance(pilot.app.screen, StartDialog))
         await pilot.press("y")
         await settle(pilot)
         await until(pilot, lambda: bool(run_of(screen)))
