@@ -88,7 +88,8 @@ class Workbench:
 
         Raises:
             NotFoundError: there is none.
-            InputRefusedError: ``no_generation``: it writes no text; ``remote_not_allowed``: asking it sends texts of the workspace elsewhere, and may cost money.
+            InputRefusedError: ``no_generation``: it writes no text; ``remote_not_allowed``: asking it sends texts of the
+                workspace elsewhere, and may cost money.
         """
         model = self.models.writing(name)
         if model.kind == "remote" and not self.allow_write:
