@@ -262,9 +262,8 @@ class CompareScreen(BaseScreen):
         with contextlib.suppress(LlmopsError):
             board = await asyncio.to_thread(boards.load, destination.board or CURRENT)
             if destination.column is not None:
-                made, other = with_columns(
-                    board, (destination.column, *destination.others), dict(destination.variables)
-                )
+                brought = (destination.column, *destination.others)
+                made, other = with_columns(board, brought, dict(destination.variables))
                 if other and board.rounds:
                     from screens.compare.boards import PREVIOUS
 
