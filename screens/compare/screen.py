@@ -14,11 +14,11 @@ from textual.binding import Binding
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.prompts.compare.boards import CURRENT, TIE, Board, Boards
-from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, check_count, titles
+from llmops_tui.prompts.compare.columns import Column, check_count
 from screens.actions import bindings_of
 from screens.compare.columns_pane import ColumnsPane
 from screens.compare.input_pane import InputPane
-from screens.compare.state import CompareState, answers_of, with_columns
+from screens.compare.state import CompareState, answers_of, place_taken, with_columns
 from screens.navigation import ComparePlace, Destination, PromptPlace, ScreenPlace
 from screens.shell.base import BaseScreen
 
@@ -264,22 +264,14 @@ class CompareScreen(BaseScreen):
         with contextlib.suppress(LlmopsError):
             board = await asyncio.to_thread(boards.load, destination.board or CURRENT)
             if destination.column is not None:
-                made, other = with_columns(
-                    board, (destination.column, *destination.others), dict(destination.variables)
-                )
+                brought = (destination.column, *destination.others)
+                made, other = with_columns(board, brought, dict(destination.variables))
                 if other and board.rounds:
                     from screens.compare.boards import PREVIOUS
 
                     await asyncio.to_thread(boards.save, replace(board, name=PREVIOUS))
-                if (
-                    not other
-                    and not destination.others
-                    and (gone := [c for c in board.columns if c not in made.columns])
-                ):
-                    lost = titles(board.columns)[board.columns.index(gone[0])]
-                    self.shell.say(
-                        f"It took the place of the column {lost}: at most {MOST_COLUMNS} are compared at once."
-                    )
+                if not destination.others and (told := place_taken(board, made)):
+                    self.shell.say(told)
                 board = made
                 self._columns.place = board.columns.index(destination.column)
             await self._show_board(board)

@@ -171,3 +171,11 @@ def with_columns(board: Board, columns: tuple[Column, ...], variables: dict[str,
         return replace(board, variables=variables), False
     kept = board.columns[: MOST_COLUMNS - 1]
     return replace(board, columns=(*kept, column), variables=variables), False
+
+
+def place_taken(before: Board, after: Board) -> str:
+    """What is told where a column that was brought took the place of another; empty where none did, or all are others."""
+    gone = [at for at, one in enumerate(before.columns) if one not in after.columns]
+    if len(gone) != 1 or len(before.columns) < MOST_COLUMNS:
+        return ""
+    return f"It took the place of the column {titles(before.columns)[gone[0]]}: at most {MOST_COLUMNS} are compared at once."
