@@ -64,6 +64,8 @@ async def offer_removal(
         return
     if len(ready) == 1:
         question, told = f"Delete {kind} {safe_line(ready[0][0].name)}?", consequence(ready[0][0])
+        if kind != "job" and "@" not in ready[0][0].name:
+            told += "\n& archives it instead, which z takes back."
     else:
         question = f"Delete {counted(len(ready), kind)}?"
         told = "\n".join(f"{safe_line(one.name)}: {consequence(one)}" for one, _ in ready[:_SHOWN])

@@ -215,7 +215,7 @@ class NativeModel:
         if not adapter:
             raise LlmopsError(
                 "adapter_load_failed",
-                f"llama.cpp could not load the adapter {path} for this model{self._log.why()}",
+                f"llama.cpp could not load the adapter {name!r} for this model{self._log.why()}, from {path}",
                 "An adapter fits only the model it was trained on.",
             )
         self.adapters[name] = adapter

@@ -110,6 +110,8 @@ class AdapterShelf:
 def _check(model: Model) -> None:
     if not Path(model.path).exists() or not model.present:
         raise InputRefusedError(
-            "adapter_changed", f"{model.path} is not the file that was registered", f"llmops model verify {model.name}"
+            "adapter_changed",
+            f"the adapter {model.name!r} is gone or is not the file that was registered: {model.path}",
+            f"llmops model verify {model.name}",
         )
     read_header(model.path)
