@@ -9,7 +9,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llmops_tui.safe_text import safe_text
-from screens.widgets.dialogs import ConfirmDialog, keys_line
+from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.keys_line import KeysLine
 
 
 class DangerDialog(ConfirmDialog):
@@ -30,7 +31,7 @@ class DangerDialog(ConfirmDialog):
             yield Static(Content(safe_text(self._question)), classes="dialog-title")
             told = (safe_text(self._consequence), "$text"), ("\n\nThis cannot be undone.", "bold $error")
             yield Static(Content.assemble(*told), classes="dialog-text")
-            yield keys_line(("n", "no"), ("Y", "yes, with shift"))
+            yield KeysLine(("n", "no"), ("Y", "yes, with shift"))
 
     def action_remind(self) -> None:
         """Say which key it is."""
