@@ -16,7 +16,7 @@ from llmops_tui.evaluation.cases import CaseSet, build_cases
 from llmops_tui.evaluation.measures import CaseMetrics, case_metrics_sha256, sources
 from llmops_tui.evaluation.metrics.base import Answer, Case, Metric, Score
 from llmops_tui.evaluation.metrics.built_in import ALWAYS
-from llmops_tui.evaluation.records import Evaluated, RunFigures
+from llmops_tui.evaluation.records import Evaluated
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner.began import hold_to_beginning
 from llmops_tui.evaluation.runner.chained import chain_answers
@@ -72,7 +72,7 @@ def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
     retrieval = PromptRetrieval(store.catalog)
     renderer = TemplateRenderer(retrieve=retrieval)
     try:
-        found: list[RunFigures] = []
+        found: list[EvalRun] = []
         known = {entry.name for entry in store.all()}
         if removed := [name for name in runs if name not in known]:
             sys.stderr.write(f"removed in the meantime and skipped: {', '.join(removed)}\n")
@@ -82,10 +82,9 @@ def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
             if entry.summary is None:
                 where = target if entry.target is None else entry.target
                 asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval, where).run())
-            done = store.get(name)
-            found.append({"run": name, "metrics": (done.summary or {}).get("metrics", {})})
-        require_answers([store.get(name) for name in runs])
-        return {"runs": found}
+            found.append(store.get(name))
+        require_answers(found)
+        return {"runs": [{"run": one.name, "metrics": (one.summary or {}).get("metrics", {})} for one in found]}
     finally:
         renderer.close()
 
