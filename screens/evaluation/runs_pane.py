@@ -146,8 +146,8 @@ class RunsPane(Pane):
         self.post_message(Changed(name))
 
     def delete_picked(self) -> None:
-        """Delete the selected runs, or the one under the cursor."""
-        names = [state.run.name for state in self._list.picked]
+        """Delete the selected runs where there are several, or the one under the cursor: one that is selected is the baseline."""
+        names = self.marked if len(self.marked) > 1 else [self.state.run.name] if self.state is not None else []
         if names:
             self.ask_by("removal", offer_removal, self.shell, "evaluation run", names, self._removed)
 

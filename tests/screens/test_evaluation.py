@@ -22,6 +22,7 @@ from llmops_tui.workspace.files import sha256_file
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import locked
 from screens.evaluation.cases_pane import CasesPane
+from screens.evaluation.runs_pane import RunsPane
 from screens.evaluation.screen import EvaluationScreen
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.form_dialog import FormDialog
@@ -237,6 +238,20 @@ async def test_runs_are_deleted_after_asking_and_the_last_leaves_nothing_on_show
         await until(pilot, lambda: screen.opened is None)
         assert EvaluationStore(sample).all() == []
         assert screen.query_one(CasesPane).shown == []
+
+
+async def test_a_baseline_is_not_deleted_for_the_run_under_the_cursor(open_app: OpenApp, sample: Workspace) -> None:
+    pretend(sample, [1.0, 0.0])
+    pretend(sample, [0.0, 1.0], model_sha256="other")
+    async with open_app() as pilot:
+        screen = await open_evaluation(pilot)
+        await pilot.press("down")
+        await settle(pilot)
+        await pilot.press("space", "up")
+        await until(pilot, lambda: screen.query_one(RunsPane).marked == ["polite-1"])
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        assert "polite-2" in str(pilot.app.screen.query(Static).first().content)
 
 
 @pytest.mark.slow
