@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, check_count, read_sweep, swept, with_version
+from llmops_tui.safe_text import safe_line
 from screens.compare.mark_dialog import MarkDialog
 from screens.compare.state import CompareState
-from screens.playground.change_words import Changes
+from screens.playground.change_words import notes_of
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
@@ -19,13 +20,13 @@ Columns = tuple[Column, ...]
 async def add_column(shell: Shell, state: CompareState, near: Column) -> Columns | None:
     """The columns with one more: the one that is looked at, with a model that is asked for; those not here yet first."""
     check_count(len(state.columns) + 1)
-    model = await _ask_model(shell, state, "Add a column with the model …", near)
+    model = await _ask_model(shell, state, f"Add {safe_line(near.ref)} with another model", near)
     return None if model is None else (*state.columns, replace(near, model=model))
 
 
 async def change_model(shell: Shell, state: CompareState, column: Column) -> Columns | None:
     """The columns with another model in one of them."""
-    model = await _ask_model(shell, state, "The model of this column", column)
+    model = await _ask_model(shell, state, f"The model of {safe_line(column.ref)}", column)
     return None if model is None else with_column(state.columns, column, replace(column, model=model))
 
 
@@ -49,10 +50,7 @@ async def choose_versions(shell: Shell, state: CompareState, near: Column) -> Co
     """Columns of versions of the prompt that are marked, in place of those there are; several that are columns begin marked."""
     versions = await asyncio.to_thread(shell.services.prompts.versions, near.prompt)
     by_ref = {version.ref: version for version in versions}
-    numbered, changes = {version.number: version for version in versions}, Changes()
-    choices = [
-        Choice(v.ref, v.ref, " ".join(filter(None, [*v.labels, v.note or changes.of(v, numbered)]))) for v in versions
-    ]
+    choices = [Choice(ref, ref, note) for ref, note in notes_of(versions).items()]
     here = {column.ref for column in state.columns if column.version is not None}
     # One alone is what is looked at, and no choice that was made.
     marked = here if len(here) > 1 else ()

@@ -71,7 +71,7 @@ class MarkDialog(Modal[list[str] | None]):
 
     def _tell(self) -> None:
         told = Content.assemble(
-            ("space", "$accent"), " mark   ", ("enter", "$accent"), " take   ", ("esc", "$accent"), " leave   ",
+            ("space", "$accent"), " mark, next   ", ("enter", "$accent"), " take   ", ("esc", "$accent"), " leave   ",
             (f"{len(self._marked)} marked, at most {self._most}", "$muted"),
         )  # fmt: skip
         self.query_one("#mark-keys", Static).update(told)

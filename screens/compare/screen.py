@@ -40,6 +40,7 @@ class CompareScreen(BaseScreen):
     AUTO_FOCUS = ""
     opens = (ComparePlace,)
     scope = "compare"
+    tells = ("app.copy",)
     tab = "playground"
     about = (
         "Up to six columns, each a prompt version, a model and parameters, answer one input at once. Columns on one model "
@@ -230,8 +231,13 @@ class CompareScreen(BaseScreen):
     # ── out ──
 
     def action_cancel(self) -> None:
-        """Stop what runs, then leave a filled pane, then go back."""
+        """Stop what runs, then end the difference, then leave a filled pane, then go back."""
         if self._columns.stop():
+            return
+        if self.state.reference is not None:
+            self.state.reference = None
+            self._columns.show()
+            self._columns.focus_inside()
             return
         if self.has_class("-maximised"):
             self.toggle_maximised()

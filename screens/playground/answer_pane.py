@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from screens.playground.run_figures import ended, figures, kept_text_told, source_of, uncalled
+from screens.playground.run_figures import FiguresLine, ended, figures, kept_text_told, source_of, uncalled
 from screens.playground.state import PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
 from screens.shell.pane import Pane
@@ -63,6 +63,13 @@ class AnswerPane(Pane):
     class Shown(Message):
         """The answer is that of another run."""
 
+    class Going(Message):
+        """A run is on its way, or came to its end; without one it left nothing."""
+
+        def __init__(self, run: RunRecord | None) -> None:
+            super().__init__()
+            self.run = run
+
     class Ended(Message):
         """A run ended, well or not: it can be read among the others."""
 
@@ -71,7 +78,7 @@ class AnswerPane(Pane):
         self._state = state
         self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
         self._thinking = ThinkingView(profile)
-        self._figures = Static("", id="figures", markup=False)
+        self._figures = FiguresLine()
         self._calls = Static("", id="calls", markup=False)
         self._calls.display = False
         self._run: Run | None = None
@@ -79,6 +86,9 @@ class AnswerPane(Pane):
         self._shown: tuple[object, ...] = ()
         # The run whose answer is shown.
         self._of: RunRecord | None = None
+        self._error = ""
+        # What runs of this session had to fit in: their records do not say it.
+        self._contexts: dict[str, int | None] = {}
 
     def compose(self) -> ComposeResult:
         """What was thought, the text, the calls of tools, and the figures."""
@@ -94,17 +104,25 @@ class AnswerPane(Pane):
         """The answer, so far."""
         return self._stream.text
 
-    def show_run(self, run: RunRecord | None) -> None:
-        """Show the answer of a past run; none where there is none yet."""
+    @property
+    def error(self) -> str:
+        """Why there is no answer, where that stands in its place."""
+        return self._error
+
+    def show_run(self, run: RunRecord | None, nothing: str = _PLACEHOLDER) -> None:
+        """Show the answer of a past run; without one say that there is ``nothing`` yet."""
+        self._error = ""
+        if run is not None and run.context is None:
+            run = replace(run, context=self._contexts.get(run.id))
         self._show_calls({})
         self._tell_of(run)
         if run is None:
-            self._stream.clear(_PLACEHOLDER)
+            self._stream.clear(nothing)
             self._thinking.show("")
         else:
             self._stream.show(run.output)
             self._thinking.show(run.thinking or "", run.reasoning_tokens)
-        self._figures.update(figures(run))
+        self._figures.show(*figures(run))
 
     @property
     def run_id(self) -> str:
@@ -128,11 +146,17 @@ class AnswerPane(Pane):
     def show_model(self, *, again: bool = False) -> None:
         """Tell in the title whose answer is shown, and below it and in the status line what answers next."""
         model, parameters = self._state.model, self._state.sampling
-        if (model, parameters, self._of) == self._shown and not again:
+        # An answer of another version than the text beside it is easily taken for one to that.
+        version = self._of.version if self._of is not None and not self.running else None
+        other = version not in {None, self._state.version_seen}
+        if (model, parameters, self._of, other) == self._shown and not again:
             return
-        self._shown = (model, parameters, self._of)
-        version, told, following = source_of(self._of, model, self._state.models)
-        self.set_title(f"Answer {version}".rstrip(), told)
+        self._shown = (model, parameters, self._of, other)
+        name, told, following = source_of(self._of, model, self._state.models)
+        if other:
+            self.set_title(f"Answer {name}", f"another version · {told}", "$warning")
+        else:
+            self.set_title(f"Answer {name}".rstrip(), told)
         self.set_note(f"{following}{parameters.brief()}")
         name = model.name if model is not None else ""
         if name != self.shell.status.model:
@@ -227,19 +251,20 @@ class AnswerPane(Pane):
         run.generating = True  # it may be tried again, once there is room
         if not state.opened.is_set():
             # A key pressed before the workspace was read means what will be seen then.
-            self._figures.update(Content.styled("opening the workspace …", "$muted"))
+            self._figures.show(("opening the workspace …", "$muted"))
             await state.opened.wait()
         model = state.model
         if model is None:
             run.generating = False
-            self._figures.update("")
+            self._figures.show()
             raise InputRefusedError("no_model", "no model is chosen", "F4 chooses one; the Models screen adds one.")
         request = state.request()
         self.shell.unfinished = "An answer is being generated."
         self._show_calls({})
         self._tell_of(None)
+        self._error = ""
         self._stream.clear(f"loading {model.name} …")
-        self._figures.update(Content.styled("rendering …", "$muted"))
+        self._figures.show(("rendering …", "$muted"))
         try:
             try:
                 async with offering(self.shell, state, self.stop) as tools:
@@ -249,10 +274,11 @@ class AnswerPane(Pane):
                 run.generating = False
                 self.shell.unfinished = ""
         except LlmopsError as error:
-            raise self._failed(error) from error
+            raise self._failed(error, run) from error
         except asyncio.CancelledError:
             self._stream.flush()
-            self._figures.update(Content.assemble(("cancelled", "$error"), ("  the text so far is kept", "$muted")))
+            self._figures.show(("cancelled", "$error"), ("the text so far is kept", "$muted"))
+            self._tell_going(run, "cancelled")
             self.set_timer(_AFTER_CANCEL_SECONDS, self._tell_ended)
             raise
         self._tell_ended()
@@ -268,31 +294,42 @@ class AnswerPane(Pane):
             run.calls[f"{step.run_id} {step.call.id}"] = step.call
             self._show_calls(run.calls)
         elif step.stage == "saved" and step.version is not None:
-            run.record = RunRecord(step.run_id, 0.0, model, prompt, step.version.number)
+            run.record = RunRecord(step.run_id, time.time(), model, prompt, step.version.number)
             self._tell_of(run.record)
+            self.post_message(self.Going(run.record))
             self.post_message(self.Versioned(step.version))
-            self._figures.update(Content.styled(f"{step.version.ref} · loading {model} …", "$muted"))
+            self._figures.show((step.version.ref, "$muted"), (f"loading {model} …", "$muted"))
         elif step.stage == "loading":
             self._stream.clear("")
             self._thinking.show("")
-            self._figures.update(Content.styled("generating …  esc stops", "$muted"))
+            self._figures.show(("generating …  esc stops", "$muted"))
         elif step.end is not None and run.record is not None:
             self._stream.flush()
             # Those of tools that the version holds, and nothing here can call.
             self._show_calls(run.calls | {call.id: call for call in uncalled(step.end)})
             run.record = ended(run.record, step.run_id, step.end, self._stream.text, self._thinking.text)
+            self._contexts[run.record.id] = run.record.context
             self._thinking.count(run.record.reasoning_tokens)
-            self._figures.update(figures(run.record))
+            self._figures.show(*figures(run.record))
+            self.post_message(self.Going(run.record))
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
 
-    def _failed(self, error: LlmopsError) -> LlmopsError:
+    def _tell_going(self, run: Run, reason: str) -> None:
+        """Tell how a run ended that gave no end of its own; one without a word is in no list until it is read there."""
+        text = self._stream.text
+        kept = replace(run.record, finish_reason=reason, output=text) if run.record is not None and text else None
+        self.post_message(self.Going(kept))
+
+    def _failed(self, error: LlmopsError, run: Run) -> LlmopsError:
         """Show a failure, and give it back with what became of the text."""
         self._stream.flush()
         text = self._stream.text
-        self._figures.update(Content.styled(f"error: {error.code}", "$error"))
+        self._figures.show((f"error: {error.code}", "$error"))
+        self._error = error.told
         if not text:
             self._stream.clear(error.told)
+        self._tell_going(run, "error")
         self._tell_ended()
         return kept_text_told(error) if text else error
 

@@ -21,6 +21,8 @@ from screens.widgets.modal import Modal
 from screens.widgets.motions import TextScroll
 
 _SETTINGS = "settings"
+# Behind each token: where one ends cannot be seen otherwise.
+_BORDER = "│"
 _SECTIONS = ("system", "user", _SETTINGS)
 
 
@@ -89,14 +91,15 @@ class DiffScreen(Modal[None]):
     async def _in_tokens(self, handle: Endpoint) -> tuple[list[tuple[str, list[DiffPart]]], str]:
         from llmops_tui.inference.client import ModelClient
 
-        sections = []
+        sections: list[tuple[str, list[DiffPart]]] = []
         cost = 0
         async with ModelClient(handle) as client:
             for index, name in ((1, "system"), (2, "user")):
                 before = (await client.tokenize(content=self._before[index]))["pieces"]
                 after = (await client.tokenize(content=self._after[index]))["pieces"]
                 cost += len(after) - len(before)
-                sections.append((name, await asyncio.to_thread(diff_pieces, before, after)))
+                bordered = [[f"{piece}{_BORDER}" for piece in pieces] for pieces in (before, after)]
+                sections.append((name, await asyncio.to_thread(diff_pieces, *bordered)))
         # What is held beside the texts has no tokens of its own.
         sections += [one for one in self._words() if one[0] == _SETTINGS]
         return sections, f"{cost:+d} {agree(abs(cost), 'token', 'tokens')} with {handle.model}"

@@ -71,6 +71,7 @@ class Editors(Vertical, ShellNode):
     def show(self, draft: Draft) -> None:
         """Put a draft into the editors; it is on disk already."""
         self._state.draft = draft
+        self.look_at(None)
         self._system.show(draft.system)
         self._user.show(draft.template)
         self._told = self._texts
@@ -86,9 +87,12 @@ class Editors(Vertical, ShellNode):
     def show_title(self) -> None:
         """Say in the title which version the text is."""
         state = self._state
-        matching = state.matching
+        matching, seen = state.matching, state.looked_at
         where = f"@{matching.number}" if matching else f"@{state.next_number} draft"
-        self._user.set_title("User", f"{state.name} {where}")
+        if seen is not None:
+            self._user.set_title("User", f"{state.name} @{seen.number}, enter takes it", "$warning")
+        else:
+            self._user.set_title("User", f"{state.name} {where}")
         self._holds.display = bool(state.draft.settings)
         if state.draft.settings:
             held = state.settings
@@ -96,6 +100,16 @@ class Editors(Vertical, ShellNode):
             self._holds.update(Content.assemble(("holds ", "$accent"), (safe_line(told, 200), "$muted")))
         self._partials.look()
         self._variables.show_note()
+
+    def look_at(self, version: PromptVersion | None) -> None:
+        """Show the texts of a version in place of those that stand here, which stay; none shows these again."""
+        draft = self._state.draft
+        if version is not None and (version.system, version.template) == (draft.system, draft.template):
+            version = None
+        self._state.looked_at = version
+        self._system.look_at(version.system if version is not None else None)
+        self._user.look_at(version.template if version is not None else None)
+        self.show_title()
 
     def focus_user(self) -> None:
         """Give the focus to the user's template."""

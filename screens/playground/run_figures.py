@@ -1,4 +1,4 @@
-"""The figures of a run in one line."""
+"""The figures of a run, in lines that break between them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from textual import events
 from textual.content import Content
+from textual.widgets import Static
 
 from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from llmops_tui.models.registry import Model
     from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.tool_rounds import CallStep
+
+_DOT = " · "
 
 
 def ended(run: RunRecord, run_id: str, end: StreamEnd, text: str, thinking: str) -> RunRecord:
@@ -44,10 +48,10 @@ def uncalled(end: StreamEnd) -> list[CallStep]:
     ]
 
 
-def figures(run: RunRecord | None) -> Content:
-    """The figures of a run in one line: tokens, first token, speed, how it ended."""
+def figures(run: RunRecord | None) -> list[tuple[str, str]]:
+    """The figures of a run, each with its style: how it ended, tokens, first token, speed, prompt."""
     if run is None:
-        return Content("")
+        return []
     parts: list[str] = []
     if run.completion_tokens is not None:
         thought = f", {run.reasoning_tokens:,} thinking" if run.reasoning_tokens else ""
@@ -60,9 +64,54 @@ def figures(run: RunRecord | None) -> Content:
         reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
         limit = f" of {run.context:,}" if run.context else ""
         parts.append(f"prompt {run.prompt_tokens}{limit}{reused}")
-    bad = run.finish_reason in {"error", "cancelled"}
-    end = (f"{run.finish_reason}" if run.finish_reason else "…", "$error" if bad else "$success")
-    return Content.assemble((" · ".join(parts), "$muted"), " · " if parts else "", end)
+    return [_end(run), *((part, "$muted") for part in parts)]
+
+
+def _end(run: RunRecord) -> tuple[str, str]:
+    """How a run ended, and what to do where its answer is not whole."""
+    if run.finish_reason == "length":
+        used = (run.prompt_tokens or 0) + (run.completion_tokens or 0)
+        full = run.context is not None and used >= run.context
+        return "cut off: the context is full" if full else "cut off: F6 raises max", "$warning"
+    return run.finish_reason or "…", "$error" if run.finish_reason in {"error", "cancelled"} else "$success"
+
+
+class FiguresLine(Static):
+    """Figures in as few lines as they fit in; none is broken in two."""
+
+    def __init__(self) -> None:
+        super().__init__("", id="figures", markup=False)
+        self._parts: list[tuple[str, str]] = []
+
+    def show(self, *parts: tuple[str, str]) -> None:
+        """Show these, each with its style."""
+        self._parts = list(parts)
+        self._draw()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Break elsewhere."""
+        self._draw()
+
+    def _draw(self) -> None:
+        self.update(in_lines(self._parts, self.size.width))
+
+
+def in_lines(parts: Sequence[tuple[str, str]], width: int) -> Content:
+    """Texts behind each other with dots between them, in lines of at most ``width`` cells where each fits into one."""
+    out: list[tuple[str, str] | str] = []
+    at = 0
+    for place, (text, style) in enumerate(parts):
+        cells = Content(text).cell_length
+        last = place == len(parts) - 1
+        if place and 0 < width < at + len(_DOT) + cells + (0 if last else 2):
+            out.append((f"{_DOT.rstrip()}\n", "$muted"))
+            at = 0
+        elif place:
+            out.append((_DOT, "$muted"))
+            at += len(_DOT)
+        out.append((text, style))
+        at += cells
+    return Content.assemble(*out)
 
 
 def source_of(run: RunRecord | None, chosen: Model | None, models: Sequence[Model]) -> tuple[str, str, str]:

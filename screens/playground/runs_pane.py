@@ -14,7 +14,7 @@ from textual.message import Message
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
 from screens.widgets import units
-from screens.widgets.columns import Column
+from screens.widgets.columns import Column, Part
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -26,12 +26,19 @@ _HELP = "Past runs of the version under the cursor, newest first. Enter shows on
 _EMPTY = "No runs yet. F5 runs the prompt."
 
 
-_BAD = {"error", "cancelled"}
+_ENDS = {"error": ("error", "bad"), "cancelled": ("cancelled", "bad"), "length": ("cut off", "warn")}
+
+
+def _answer(run: RunRecord) -> str | Part:
+    nothing = "nothing" if run.finish_reason else "answering …"
+    return safe_line(run.output, 300) or (nothing, "muted")
+
+
 COLUMNS: list[Column[RunRecord]] = [
     Column("time", lambda run: units.moment(run.started_at), lambda run: run.started_at, falling=True),
     Column("@", lambda run: "–" if run.version is None else f"@{run.version}", lambda run: run.version, least=2, falling=True),
-    Column("answer", lambda run: safe_line(run.output, 300) or ("nothing", "muted"), share=3, least=10),
-    Column("end", lambda run: (run.finish_reason if run.finish_reason in _BAD else "", "bad"), rank=1, spare=True),
+    Column("answer", _answer, share=3, least=20),
+    Column("end", lambda run: _ENDS.get(run.finish_reason, ""), rank=1, spare=True),
     Column("speed", lambda run: units.whole(run.tokens_per_s), lambda run: run.tokens_per_s,
         unit="tok/s", right=True, falling=True, rank=2, spare=True),
     Column("model", lambda run: safe_line(run.model, 120), share=1, least=8, chosen=False, rank=3, names=True),
@@ -72,15 +79,41 @@ class RunsPane(Pane):
         self._shown = shown
         self._list = RunList(lambda run: run.id == shown())
         self._wanted: tuple[str, int | None] | None = None
+        # Whose runs are listed, those that were read, and the one that is on its way.
+        self._of: tuple[str | None, int | None] = (None, None)
+        self._read: list[RunRecord] = []
+        self._going: RunRecord | None = None
 
     def compose(self) -> ComposeResult:
         """The list."""
         yield self._list
 
-    def show(self, runs: list[RunRecord]) -> None:
-        """Show these runs, whatever is still being read."""
+    def show(self, prompt: str | None, version: int | None, runs: list[RunRecord]) -> None:
+        """Show those of these runs that are of a version, or all without one, whatever is still being read."""
         self._wanted = None
+        if self._going is not None and self._going.finish_reason:
+            self._going = None  # what is read now was written after it
+        self._fill((prompt, version), [run for run in runs if version in {None, run.version}])
+
+    def follow(self, run: RunRecord | None) -> None:
+        """Show a run that is on its way, or just ended, before the others."""
+        self._going = run
+        self._fill(self._of, self._read)
+
+    def _fill(self, of: tuple[str | None, int | None], runs: list[RunRecord]) -> None:
+        """Draw the rows, and what they are of in the title; never the one without the other."""
+        self._of, self._read = of, runs
+        prompt, version = of
+        going = self._going
+        if (
+            going is not None
+            and going.prompt == prompt
+            and version in {None, going.version}
+            and all(run.id != going.id for run in runs)
+        ):
+            runs = [going, *runs]
         self._list.fill(runs)
+        self.set_title("Runs", f"@{version} · {len(runs)}" if version is not None else str(len(runs)))
 
     def mark_shown(self) -> None:
         """The answer of another run is in front."""
@@ -92,9 +125,7 @@ class RunsPane(Pane):
         runs = await asyncio.to_thread(self.services.history.of, *wanted)
         if self._wanted != wanted:
             return []
-        self._list.fill(runs)
-        title = f"@{version.number}" if version is not None else ""
-        self.set_title("Runs", f"{title} · {len(runs)}" if title else str(len(runs)))
+        self._fill(wanted, runs)
         return runs
 
     @on(Table.Chosen)

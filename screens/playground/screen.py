@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
@@ -24,6 +24,7 @@ from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from llmops_tui.maintenance.acts import Act
+    from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.store import PromptVersion
     from screens.services import Services
     from screens.terminal import TerminalProfile
@@ -43,6 +44,7 @@ class PlaygroundScreen(BaseScreen):
     AUTO_FOCUS = ""
     opens = (PromptPlace, ModelInPlayground)
     scope = "playground"
+    tells = ("app.copy",)
     about = (
         "Write a system and a user template, fill in the variables, and run them on a local model. Each run of "
         "changed text saves a version automatically; versions never change. Enter on a version restores its text."
@@ -57,6 +59,7 @@ class PlaygroundScreen(BaseScreen):
         self._reader = Reader(self.state, services, self._editors.edit_what_stands)
         self._answer = AnswerPane(self.state, profile)
         self._runs = RunsPane(lambda: self._answer.run_id)
+        self._came_by = ""  # the run whose answer is shown because the cursor is on its version
 
     def compose_body(self) -> ComposeResult:
         """Three columns."""
@@ -97,8 +100,8 @@ class PlaygroundScreen(BaseScreen):
         await self._editors.show_variables(loaded.variables)
         if not model:
             self._editors.take_held_model()
-        self._runs.show(loaded.runs)
         here = self.state.matching  # an answer of another version is not that of the text in the editors
+        self._runs.show(loaded.prompt, here.number if here else None, loaded.runs)
         self._answer.show_run(next((run for run in loaded.runs if here is None or run.version == here.number), None))
         self._show_lists()
         await self._keep_session()
@@ -109,7 +112,8 @@ class PlaygroundScreen(BaseScreen):
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
         if (loaded := await self._reader.read_again()) is not None:
-            self._runs.show(loaded.runs)
+            looked = self._versions.version
+            self._runs.show(loaded.prompt, looked.number if looked else None, loaded.runs)
             self._show_lists()
 
     def _show_lists(self) -> None:
@@ -142,6 +146,7 @@ class PlaygroundScreen(BaseScreen):
     def _begin_run(self) -> None:
         if self._answer.running:
             return  # the key was pressed again before the first one came this far
+        self._editors.look_at(None)  # what runs is seen
         if self.state.prompt is not None:
             self._editors.edit_what_stands()
         self._answer.start()
@@ -215,9 +220,45 @@ class PlaygroundScreen(BaseScreen):
         """Show the runs of a version, and its last output to somebody who goes through the versions."""
         if self.state.prompt is None:
             return
+        if self.focused_panel() is self._versions:
+            self._editors.look_at(version)
         runs = await self._runs.load(self.state.prompt, version)
-        if runs and self.focused_panel() is self._versions and not self._answer.running:
+        if self.focused_panel() is self._versions and not self._answer.running:
+            self._show_of(version, runs)
+
+    def _show_of(self, version: PromptVersion | None, runs: list[RunRecord]) -> None:
+        """The newest of these answers; that there is none of a version whose text is only looked at."""
+        if runs:
             self._answer.show_run(runs[0])
+        elif version is not None and version is self.state.looked_at:
+            self._answer.show_run(None, f"No answer to @{version.number} yet: enter takes its text, F5 then runs it.")
+        self._came_by = self._answer.run_id
+
+    @on(events.DescendantFocus)
+    def _focus_moved(self) -> None:
+        """Whoever writes has the own text before him, with its runs and its answer; whoever goes through versions sees theirs."""
+        if self.focused_panel() is self._versions:
+            if (version := self._versions.version) is not None and version != self.state.matching:
+                self.act("runs", self._inspect_at, version)
+        elif self.state.looked_at is not None and self._editors.has_focus_within:
+            self._editors.look_at(None)
+            self._answer.show_model()
+            self.act("runs", self._inspect_own)
+
+    async def _inspect_own(self) -> None:
+        """Show the runs of the text in the editors, and an answer to it in place of one that only came by."""
+        number, prompt = self.state.version_seen, self.state.prompt
+        own = next((version for version in self.state.versions if version.number == number), None)
+        if prompt is None:
+            return
+        runs = await self._runs.load(prompt, own)
+        if self._answer.run_id == self._came_by and not self._answer.running:
+            self._answer.show_run(runs[0] if runs else None)
+        self._answer.show_model()
+
+    @on(AnswerPane.Going)
+    def _run_goes(self, event: AnswerPane.Going) -> None:
+        self._runs.follow(event.run)
 
     @on(AnswerPane.Shown)
     def _answer_shown(self) -> None:
@@ -289,7 +330,8 @@ class PlaygroundScreen(BaseScreen):
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The answer first, then the texts and the command."""
-        texts = [("answer", self._answer.text), *self.state.texts, ("command", self.cli_command())]
+        texts = [("answer", self._answer.text), ("error", self._answer.error)]
+        texts += [*self.state.texts, ("command", self.cli_command())]
         texts += [("run as JSON", self._runs.as_json()), *self._runs.as_code(self.state.models, self.state.versions)]
         return [one for one in texts if one[1]]
 

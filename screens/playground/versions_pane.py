@@ -161,6 +161,11 @@ class VersionsPane(Pane):
 
     # ── showing ──
 
+    @property
+    def version(self) -> PromptVersion | None:
+        """The version under the cursor; none on the draft."""
+        return self._list.version
+
     def select(self, number: int) -> None:
         """Put the cursor on a version, and the focus into the list."""
         self._list.go_to(number)

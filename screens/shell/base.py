@@ -44,6 +44,8 @@ class BaseScreen(PlaceScreen, ShellNode):
     about: ClassVar[str] = ""
     tab: ClassVar[str] = ""
     """The screen whose tab is in front, where this one has none of its own."""
+    tells: ClassVar[tuple[str, ...]] = ()
+    """Actions of all screens that are so usual on this one that its key line tells them with its own."""
 
     def __init__(self, services: Services, profile: TerminalProfile) -> None:
         super().__init__()
@@ -67,7 +69,7 @@ class BaseScreen(PlaceScreen, ShellNode):
             yield from self.compose_body()
         yield Static("", id="too-small", markup=False)
         yield StatusLine(utf8=self.profile.utf8)
-        yield KeyLine()
+        yield KeyLine(self.tells)
 
     def compose_body(self) -> ComposeResult:
         """What the screen is made of."""

@@ -5,6 +5,7 @@ Those that are the same on all screens stand at its end, where they stay.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from textual import events
@@ -40,8 +41,10 @@ class KeyLine(Widget):
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {"key-line--key", "key-line--text"}
 
-    def __init__(self) -> None:
+    def __init__(self, tells: Sequence[str] = ()) -> None:
+        """A line that also tells these actions of all screens, with those of its own."""
         super().__init__()
+        self._tells = tells
         self._keys: tuple[_Key, ...] = ()
 
     def on_mount(self) -> None:
@@ -51,13 +54,13 @@ class KeyLine(Widget):
     def _follow(self, _changed: object) -> None:
         first: dict[str, _Key] = {}
         for _, binding, enabled, _ in self.screen.active_bindings.values():
-            if binding.show:
+            name = (binding.id or "").removesuffix(ALWAYS)
+            if binding.show or name in self._tells:
                 shown = self.app.get_key_display(binding)
-                name = (binding.id or "").removesuffix(ALWAYS)
                 stays = len(_STAY) - _STAY.index(name) if name in _STAY else 0
-                always = name.startswith("app.")
+                always = name.startswith("app.") and name not in self._tells
                 first.setdefault(binding.action, _Key(binding.key, shown, binding.description, enabled, stays, always))
-        keys = tuple(first.values())
+        keys = tuple(sorted(first.values(), key=lambda key: key.everywhere))
         if keys != self._keys:
             self._keys = keys
             self.refresh()

@@ -166,7 +166,7 @@ def test_two_models_answer_one_prompt(terminal: OpenTerminal, sample: Workspace,
     app.wait("{{ question }}")
     fingers = Fingers(app)
     fingers.press("\x1bv", sees="1 column")
-    fingers.press("a", sees="Add a column with the model")
+    fingers.press("a", sees="with another model")
     fingers.press("enter", sees="2 columns")
     fingers.press("f5", sees="1 asked")
     try:
