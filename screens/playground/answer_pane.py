@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,11 +14,10 @@ from textual.widgets import Static
 from textual.worker import Worker
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
+from screens.playground.answer_actions import AnswerActions
 from screens.playground.run_figures import FiguresLine, ended, figures, kept_text_told, source_of, uncalled
 from screens.playground.state import PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
-from screens.shell.pane import Pane
-from screens.shell.shell import Shell
 from screens.widgets.stream_view import StreamView
 
 if TYPE_CHECKING:
@@ -36,22 +34,8 @@ _PLACEHOLDER = "F5 runs the prompt; the answer streams here."
 _AFTER_CANCEL_SECONDS = 0.3  # the server logs a cancelled run just after its client went away
 
 
-class AnswerPane(Pane):
+class AnswerPane(AnswerActions):
     """One answer: of the run that is going on, or of a past one."""
-
-    class ModelChosen(Message):
-        """Another model is to answer."""
-
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
-
-    class Holds(Message):
-        """The draft is to hold this beside its texts: JSON, empty for nothing; its parameters may be others."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
 
     class Versioned(Message):
         """What runs is this version; it may have been made for it."""
@@ -74,8 +58,7 @@ class AnswerPane(Pane):
         """A run ended, well or not: it can be read among the others."""
 
     def __init__(self, state: PlaygroundState, profile: TerminalProfile) -> None:
-        super().__init__(title="Answer", jump_key="a", id="playground-answer", help_text=_HELP)
-        self._state = state
+        super().__init__(state, help_text=_HELP)
         self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
         self._thinking = ThinkingView(profile)
         self._figures = FiguresLine()
@@ -162,63 +145,10 @@ class AnswerPane(Pane):
         if name != self.shell.status.model:
             self.shell.show_status(replace(self.shell.status, model=name, tokens_per_s=None))
 
-    # ── the model and the parameters ──
-
-    def action_model(self) -> None:
-        """Choose the model."""
-        self.ask_by("model", self._choose_model)
-
-    async def _choose_model(self) -> None:
-        from screens.playground.choose_model import choose_model
-
-        if (name := await choose_model(self.shell)) is not None:
-            self.post_message(self.ModelChosen(name))
-
-    def action_parameters(self) -> None:
-        """Edit the sampling parameters."""
-        from screens.playground.edit_settings import edit_parameters
-
-        self.ask_by("parameters", self._hold, edit_parameters)
-
-    def action_settings(self) -> None:
-        """Look at and change what the version holds beside its texts."""
-        from screens.playground.edit_settings import edit_settings
-
-        self.ask_by("settings", self._hold, edit_settings)
-
-    async def _hold(self, ask: Callable[[Shell, PlaygroundState], Awaitable[str | None]]) -> None:
-        if (text := await ask(self.shell, self._state)) is not None:
-            self.post_message(self.Holds(text))
-
-    def action_tools(self) -> None:
-        """Choose tools."""
-        from screens.playground.tools import choose_tools
-
-        self.ask_by("tools", choose_tools, self.shell, self._state)
-
-    async def on_unmount(self) -> None:
-        """End the tool servers that were kept for the next run."""
-        if self._state.connections is not None:
-            await self._state.connections.close()
-
     def action_unfold(self) -> None:
         """Unfold or fold what was thought."""
         if not self._thinking.toggle():
             self.shell.say("Nothing was thought before this answer, or the model's thinking is not told apart.")
-
-    def action_inside(self) -> None:
-        """Ask once more, and look at the answer token by token."""
-        from screens.playground.look_inside import look_inside
-
-        self.ask_by("inside", look_inside, self.shell, self._state)
-
-    def action_chat(self) -> None:
-        """Go to the chats."""
-        from screens.navigation import ChatPlace
-
-        self.shell.open_place(ChatPlace())
-
-    # ── a case of a suite ──
 
     def action_catch(self) -> None:
         """Keep what was asked and answered as a case of a suite."""

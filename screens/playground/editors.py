@@ -43,6 +43,9 @@ class Editors(Vertical, ShellNode):
     class Changed(Message):
         """The draft is another one."""
 
+    class Entered(Message):
+        """The focus is here now."""
+
     def __init__(self, state: PlaygroundState, services: Services) -> None:
         super().__init__(id="middle", classes="column")
         self._state = state
@@ -65,6 +68,10 @@ class Editors(Vertical, ShellNode):
         yield self._partials
         yield self._holds
         yield self._variables
+
+    def on_descendant_focus(self) -> None:
+        """Tell who looks at another text."""
+        self.post_message(self.Entered())
 
     # ── showing ──
 
@@ -158,6 +165,15 @@ class Editors(Vertical, ShellNode):
         self.show(draft)
         self.take_held_model()
         self.keep()
+
+    async def restore(self, version: PromptVersion) -> bool:
+        """Put the text of a version in the place of what stands here, which is kept; whether that was wanted."""
+        from screens.playground.restore_version import restore_version
+
+        draft = await restore_version(self.shell, self._state, version)
+        if draft is not None:
+            self.put(draft)
+        return draft is not None
 
     # ── partials ──
 

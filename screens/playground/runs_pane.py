@@ -88,12 +88,15 @@ class RunsPane(Pane):
         """The list."""
         yield self._list
 
-    def show(self, prompt: str | None, version: int | None, runs: list[RunRecord]) -> None:
-        """Show those of these runs that are of a version, or all without one, whatever is still being read."""
+    def show(self, prompt: str | None, version: PromptVersion | None, runs: list[RunRecord]) -> list[RunRecord]:
+        """Show those of these runs that are of a version, or all without one, whatever is still being read; gives them."""
         self._wanted = None
         if self._going is not None and self._going.finish_reason:
             self._going = None  # what is read now was written after it
-        self._fill((prompt, version), [run for run in runs if version in {None, run.version}])
+        number = version.number if version is not None else None
+        found = [run for run in runs if number in {None, run.version}]
+        self._fill((prompt, number), found)
+        return found
 
     def follow(self, run: RunRecord | None) -> None:
         """Show a run that is on its way, or just ended, before the others."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
@@ -14,6 +14,7 @@ from screens.actions import bindings_of
 from screens.navigation import Destination, ModelInPlayground, PromptPlace
 from screens.playground.answer_pane import AnswerPane
 from screens.playground.editors import Editors
+from screens.playground.looking import Looking
 from screens.playground.prompts_pane import PromptsPane
 from screens.playground.reader import Reader
 from screens.playground.runs_pane import RunsPane
@@ -24,7 +25,6 @@ from screens.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from llmops_tui.maintenance.acts import Act
-    from llmops_tui.prompts.runs import RunRecord
     from llmops_tui.prompts.store import PromptVersion
     from screens.services import Services
     from screens.terminal import TerminalProfile
@@ -59,7 +59,7 @@ class PlaygroundScreen(BaseScreen):
         self._reader = Reader(self.state, services, self._editors.edit_what_stands)
         self._answer = AnswerPane(self.state, profile)
         self._runs = RunsPane(lambda: self._answer.run_id)
-        self._came_by = ""  # the run whose answer is shown because the cursor is on its version
+        self._looking = Looking(self.state, self._versions, self._editors, self._answer, self._runs)
 
     def compose_body(self) -> ComposeResult:
         """Three columns."""
@@ -100,9 +100,7 @@ class PlaygroundScreen(BaseScreen):
         await self._editors.show_variables(loaded.variables)
         if not model:
             self._editors.take_held_model()
-        here = self.state.matching  # an answer of another version is not that of the text in the editors
-        self._runs.show(loaded.prompt, here.number if here else None, loaded.runs)
-        self._answer.show_run(next((run for run in loaded.runs if here is None or run.version == here.number), None))
+        self._looking.begin(loaded.runs)
         self._show_lists()
         await self._keep_session()
         if version is not None:
@@ -112,8 +110,7 @@ class PlaygroundScreen(BaseScreen):
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
         if (loaded := await self._reader.read_again()) is not None:
-            looked = self._versions.version
-            self._runs.show(loaded.prompt, looked.number if looked else None, loaded.runs)
+            self._runs.show(loaded.prompt, self._versions.version, loaded.runs)
             self._show_lists()
 
     def _show_lists(self) -> None:
@@ -168,6 +165,7 @@ class PlaygroundScreen(BaseScreen):
         self.state.add(event.version)
         self._editors.take_whole(event.version)
         self._show_heads()
+        self._versions.point_at(event.version.number)  # whose runs are listed
 
     @on(AnswerPane.Ended)
     @on(VersionsPane.Changed)
@@ -204,57 +202,18 @@ class PlaygroundScreen(BaseScreen):
         self.act("load", self._restore, event.version)
 
     async def _restore(self, version: PromptVersion) -> None:
-        from screens.playground.restore_version import restore_version
-
-        if self._busy() or (draft := await restore_version(self.shell, self.state, version)) is None:
-            return
-        self._editors.put(draft)
-        await self.refresh_versions()
-        await self._inspect_at(version)
+        if not self._busy() and await self._editors.restore(version):
+            await self.refresh_versions()
+            await self._looking.at(version)
 
     @on(VersionsPane.CursorMoved)
     def _version_looked(self, event: VersionsPane.CursorMoved) -> None:
-        self.act("runs", self._inspect_at, event.version)
+        self.act("runs", self._looking.at, event.version)
 
-    async def _inspect_at(self, version: PromptVersion | None) -> None:
-        """Show the runs of a version, and its last output to somebody who goes through the versions."""
-        if self.state.prompt is None:
-            return
-        if self.focused_panel() is self._versions:
-            self._editors.look_at(version)
-        runs = await self._runs.load(self.state.prompt, version)
-        if self.focused_panel() is self._versions and not self._answer.running:
-            self._show_of(version, runs)
-
-    def _show_of(self, version: PromptVersion | None, runs: list[RunRecord]) -> None:
-        """The newest of these answers; that there is none of a version whose text is only looked at."""
-        if runs:
-            self._answer.show_run(runs[0])
-        elif version is not None and version is self.state.looked_at:
-            self._answer.show_run(None, f"No answer to @{version.number} yet: enter takes its text, F5 then runs it.")
-        self._came_by = self._answer.run_id
-
-    @on(events.DescendantFocus)
-    def _focus_moved(self) -> None:
-        """Whoever writes has the own text before him, with its runs and its answer; whoever goes through versions sees theirs."""
-        if self.focused_panel() is self._versions:
-            if (version := self._versions.version) is not None and version != self.state.matching:
-                self.act("runs", self._inspect_at, version)
-        elif self.state.looked_at is not None and self._editors.has_focus_within:
-            self._editors.look_at(None)
-            self._answer.show_model()
-            self.act("runs", self._inspect_own)
-
-    async def _inspect_own(self) -> None:
-        """Show the runs of the text in the editors, and an answer to it in place of one that only came by."""
-        number, prompt = self.state.version_seen, self.state.prompt
-        own = next((version for version in self.state.versions if version.number == number), None)
-        if prompt is None:
-            return
-        runs = await self._runs.load(prompt, own)
-        if self._answer.run_id == self._came_by and not self._answer.running:
-            self._answer.show_run(runs[0] if runs else None)
-        self._answer.show_model()
+    @on(Editors.Entered)
+    def _own_again(self) -> None:
+        if self.state.looked_at is not None:
+            self.act("runs", self._looking.at_own)
 
     @on(AnswerPane.Going)
     def _run_goes(self, event: AnswerPane.Going) -> None:
@@ -330,10 +289,9 @@ class PlaygroundScreen(BaseScreen):
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The answer first, then the texts and the command."""
-        texts = [("answer", self._answer.text), ("error", self._answer.error)]
-        texts += [*self.state.texts, ("command", self.cli_command())]
-        texts += [("run as JSON", self._runs.as_json()), *self._runs.as_code(self.state.models, self.state.versions)]
-        return [one for one in texts if one[1]]
+        named = [("answer", self._answer.text), ("error", self._answer.error), *self.state.texts]
+        named += [("command", self.cli_command()), ("run as JSON", self._runs.as_json())]
+        return [one for one in [*named, *self._runs.as_code(self.state.models, self.state.versions)] if one[1]]
 
     def cli_command(self) -> str:
         """``llmops prompt run`` with the variables and parameters of the screen."""

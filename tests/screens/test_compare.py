@@ -134,6 +134,13 @@ async def test_five_versions_side_by_side_and_blind(
         await pilot.press("d")
         await settle(pilot)
         assert screen.state.reference == wanted
+        # Out of the difference first, and not out of the screen.
+        await pilot.press("escape")
+        await settle(pilot)
+        assert (pilot.app.screen is screen, screen.state.reference) == (True, None)
+        assert sorted(shown(pilot)) == [f"answer {n}" for n in range(5)]
+        await pilot.press("d")
+        await settle(pilot)
         text = "".join(
             str(view._changes.children[0].content) for view in screen.query(ColumnView) if view._changes.display
         )  # type: ignore[attr-defined]

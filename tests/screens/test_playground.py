@@ -27,7 +27,7 @@ from screens.playground.screen import PlaygroundScreen
 from screens.playground.state import Loaded, read
 from screens.playground.thinking_view import ThinkingView
 from screens.playground.variables_pane import ValueEditor
-from screens.playground.versions_pane import VersionList
+from screens.playground.version_list import VersionList
 from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.stream_view import StreamView
