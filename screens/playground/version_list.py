@@ -59,7 +59,7 @@ def _holds(row: VersionRow) -> Part:
 
 COLUMNS: list[Column[VersionRow]] = [
     Column("@", _name, lambda row: row.number, falling=True, least=4),
-    Column("labels and note", _note, share=2, least=5, rank=2, spare=True),
+    Column("labels and note", _note, share=2, least=24, spare=True),
     Column("holds", _holds, share=1, least=5, rank=5, spare=True),
     Column("made", lambda row: units.moment(row.version.created_at) if row.version else ("", "muted"),
         lambda row: row.version.created_at if row.version else None, falling=True, rank=3),
