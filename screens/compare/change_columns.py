@@ -9,7 +9,7 @@ from dataclasses import replace
 from llmops_tui.prompts.compare.columns import MOST_COLUMNS, Column, check_count, read_sweep, swept, with_version
 from screens.compare.mark_dialog import MarkDialog
 from screens.compare.state import CompareState
-from screens.playground.change_words import Changes
+from screens.playground.change_words import notes_of
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
 
@@ -49,10 +49,7 @@ async def choose_versions(shell: Shell, state: CompareState, near: Column) -> Co
     """Columns of versions of the prompt that are marked, in place of those there are; several that are columns begin marked."""
     versions = await asyncio.to_thread(shell.services.prompts.versions, near.prompt)
     by_ref = {version.ref: version for version in versions}
-    numbered, changes = {version.number: version for version in versions}, Changes()
-    choices = [
-        Choice(v.ref, v.ref, " ".join(filter(None, [*v.labels, v.note or changes.of(v, numbered)]))) for v in versions
-    ]
+    choices = [Choice(ref, ref, note) for ref, note in notes_of(versions).items()]
     here = {column.ref for column in state.columns if column.version is not None}
     # One alone is what is looked at, and no choice that was made.
     marked = here if len(here) > 1 else ()

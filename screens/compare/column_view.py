@@ -134,5 +134,6 @@ def _figures(answer: Answering, waits: str) -> Content:
     if speed := told.get("tokens_per_s"):
         parts.append(f"{speed:,.0f}/s")
     bad = answer.end.finish_reason in {"error", "cancelled", "length"}
-    ended = (answer.end.finish_reason, "$warning" if bad else "$success")
+    reason = "cut off" if answer.end.finish_reason == "length" else answer.end.finish_reason
+    ended = (reason, "$warning" if bad else "$success")
     return Content.assemble((" · ".join(parts), "$muted"), " · " if parts else "", ended)

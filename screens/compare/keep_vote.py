@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.evaluation.columns.kept_votes import keep_pairs
+from llmops_tui.inference.answer_settings import values_filled
+from llmops_tui.prompts.compare.boards import TIE
 from llmops_tui.prompts.compare.columns import Column
+from screens.compare.state import CompareState
 from screens.playground.move_label import move_label
 from screens.shell.shell import Shell
 from screens.widgets.dialogs import Choice, ChoiceDialog, LineDialog
@@ -29,6 +32,20 @@ class Decided:
     answers: Sequence[str]
     winner: int
     sources: Sequence[str]
+
+
+async def keep_last_vote(shell: Shell, state: CompareState) -> None:
+    """Ask what the last vote on the screen is to become, and make it."""
+    winner = next(iter(state.winners[-1:]), None)
+    if winner is None or winner == TIE or not state.answered:
+        shell.say("Vote first: enter says that the column with the focus is the best.", severity="warning")
+        return
+    runs = await asyncio.to_thread(shell.services.history.several, [answer.run for answer in state.answers])
+    run = runs.get(state.answers[winner].run)
+    messages = run.messages if run is not None else []
+    texts, sources = [answer.text for answer in state.answers], [answer.run for answer in state.answers]
+    variables = values_filled(state.columns[winner].settings, state.board.variables)
+    await keep_vote(shell, Decided(state.columns, variables, messages, texts, winner, sources))
 
 
 async def keep_vote(shell: Shell, decided: Decided) -> bool:

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.prompts.compare.boards import CURRENT, TIE, Board, Boards
+from llmops_tui.prompts.compare.boards import CURRENT, Board, Boards
 from llmops_tui.prompts.compare.columns import Column, check_count
 from screens.actions import bindings_of
 from screens.compare.columns_pane import ColumnsPane
@@ -195,23 +195,9 @@ class CompareScreen(BaseScreen):
 
     def action_keep(self) -> None:
         """Make something of the last vote."""
-        self.ask_by("keep", self._keep)
+        from screens.compare.keep_vote import keep_last_vote
 
-    async def _keep(self) -> None:
-        from llmops_tui.inference.answer_settings import values_filled
-        from screens.compare.keep_vote import Decided, keep_vote
-
-        state = self.state
-        winner = next(iter(state.winners[-1:]), None)
-        if winner is None or winner == TIE or not state.answered:
-            self.shell.say("Vote first: enter says that the column with the focus is the best.", severity="warning")
-            return
-        runs = await asyncio.to_thread(self.services.history.several, [answer.run for answer in state.answers])
-        run = runs.get(state.answers[winner].run)
-        messages = run.messages if run is not None else []
-        texts, sources = [answer.text for answer in state.answers], [answer.run for answer in state.answers]
-        variables = values_filled(state.columns[winner].settings, state.board.variables)
-        await keep_vote(self.shell, Decided(state.columns, variables, messages, texts, winner, sources))
+        self.ask_by("keep", keep_last_vote, self.shell, self.state)
 
     def action_over(self) -> None:
         """Ask the rows of a dataset."""

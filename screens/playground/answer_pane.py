@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
@@ -66,7 +65,7 @@ class AnswerPane(AnswerActions):
         self._shown: tuple[object, ...] = ()
         # The run whose answer is shown.
         self._of: RunRecord | None = None
-        # Why there is no answer, where it failed.
+        # Why there is no answer, or no more of it.
         self.problem = ""
 
     def compose(self) -> ComposeResult:
@@ -83,12 +82,12 @@ class AnswerPane(AnswerActions):
         """The answer, so far."""
         return self._stream.text
 
-    def show_run(self, run: RunRecord | None) -> None:
-        """Show the answer of a past run; none where there is none yet."""
+    def show_run(self, run: RunRecord | None, nothing: str = _PLACEHOLDER) -> None:
+        """Show the answer of a past run; without one say that there is ``nothing`` yet."""
         self._show_calls({})
         self._tell_of(run)
         if run is None:
-            self._stream.clear(_PLACEHOLDER)
+            self._stream.clear(nothing)
             self._thinking.show("")
         else:
             self._stream.show(run.output)
@@ -123,15 +122,18 @@ class AnswerPane(AnswerActions):
     def show_model(self, *, again: bool = False) -> None:
         """Tell in the title whose answer is shown, and below it and in the status line what answers next."""
         model, parameters = self._state.model, self._state.sampling
-        facts = (model, parameters, self._of, self._state.matching)
+        # An answer of another version than the text beside it is easily taken for one to that.
+        version = self._of.version if self._of is not None and not self.running else None
+        other = version not in {None, self._state.version_seen}
+        facts = (model, parameters, self._of, other)
         if facts == self._shown and not again:
             return
         self._shown = facts
-        version, told, following = source_of(self._of, model, self._state.models)
-        here = self._state.matching
-        if self._of is not None and here is not None and self._of.version not in {None, here.number}:
-            told += f" · the editors have @{here.number}"
-        self.set_title(f"Answer {version}".rstrip(), told)
+        name, told, following = source_of(self._of, model, self._state.models)
+        if other:
+            self.set_title(f"Answer {name}", f"another version · {told}", "$warning")
+        else:
+            self.set_title(f"Answer {name}".rstrip(), told)
         self.set_note(f"{following}{parameters.brief()}")
         name = model.name if model is not None else ""
         if name != self.shell.status.model:
@@ -162,12 +164,12 @@ class AnswerPane(AnswerActions):
         run.generating = True  # it may be tried again, once there is room
         if not state.opened.is_set():
             # A key pressed before the workspace was read means what will be seen then.
-            self._figures.update(Content.styled("opening the workspace …", "$muted"))
+            self._figures.tell("opening the workspace …")
             await state.opened.wait()
         model = state.model
         if model is None:
             run.generating = False
-            self._figures.update("")
+            self._figures.show(None)
             raise InputRefusedError("no_model", "no model is chosen", "F4 chooses one; the Models screen adds one.")
         request = state.request()
         self.problem = ""
@@ -175,7 +177,7 @@ class AnswerPane(AnswerActions):
         self._show_calls({})
         self._tell_of(None)
         self._stream.clear(f"loading {model.name} …")
-        self._figures.update(Content.styled("rendering …", "$muted"))
+        self._figures.tell("rendering …")
         try:
             try:
                 async with offering(self.shell, state, self.stop) as tools:
@@ -185,10 +187,11 @@ class AnswerPane(AnswerActions):
                 run.generating = False
                 self.shell.unfinished = ""
         except LlmopsError as error:
-            self._failed(error)
+            self._failed(error, run)
         except asyncio.CancelledError:
             self._stream.flush()
-            self._figures.update(Content.assemble(("cancelled", "$error"), ("  the text so far is kept", "$muted")))
+            self._figures.tell("cancelled", "$error", more="the text so far is kept")
+            self._tell_end(run, "cancelled")
             self.set_timer(_AFTER_CANCEL_SECONDS, self._tell_ended)
             raise
         self._tell_ended()
@@ -207,11 +210,11 @@ class AnswerPane(AnswerActions):
             run.record = RunRecord(step.run_id, time.time(), model, prompt, step.version.number)
             self._tell_of(run.record)
             self.post_message(self.Versioned(step.version))
-            self._figures.update(Content.styled(f"{step.version.ref} · loading {model} …", "$muted"))
+            self._figures.tell(f"{step.version.ref} · loading {model} …")
         elif step.stage == "loading":
             self._stream.clear("")
             self._thinking.show("")
-            self._figures.update(Content.styled("generating …  esc stops", "$muted"))
+            self._figures.tell("generating …  esc stops")
         elif step.end is not None and run.record is not None:
             self._stream.flush()
             # Those of tools that the version holds, and nothing here can call.
@@ -223,14 +226,21 @@ class AnswerPane(AnswerActions):
             speed = step.end.timings.get("tokens_per_s")
             self.shell.show_status(replace(self.shell.status, loaded=True, tokens_per_s=speed))
 
-    def _failed(self, error: LlmopsError) -> None:
+    def _tell_end(self, run: Run, reason: str) -> None:
+        """Tell how a run ended that gave no end of its own."""
+        if run.record is not None:
+            run.record = replace(run.record, finish_reason=reason, output=self._stream.text)
+            self._tell_of(run.record)
+
+    def _failed(self, error: LlmopsError, run: Run) -> None:
         """Show a failure, or raise it where it has to be told elsewhere: beside a text the pane has no room for it."""
         self._stream.flush()
-        self._figures.update(Content.styled(f"error: {error.code}", "$error"))
+        self._figures.tell(f"error: {error.code}", "$error")
+        self._tell_end(run, "error")
+        self.problem = error.told
         if self._stream.text or not told_in_pane(error, self._stream.size.height):
             self._tell_ended()
             raise kept_text_told(error) if self._stream.text else error
-        self.problem = error.told
         self._stream.clear(error.told)
         self.shell.say(NO_ANSWER, severity="error")
 

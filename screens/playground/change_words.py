@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmops_tui.safe_text import safe_line
@@ -28,6 +28,15 @@ class Changes:
                 return ""
             self._known[version.ref] = changed_words(version, parent)
         return self._known[version.ref]
+
+
+def notes_of(versions: Sequence[PromptVersion]) -> dict[str, str]:
+    """What lists of versions to choose from say of each, by its name: its labels, then its note or else what is new in it."""
+    changes, known = Changes(), {version.number: version for version in versions}
+    return {
+        version.ref: " · ".join(filter(None, [*version.labels, version.note or changes.of(version, known)]))
+        for version in versions
+    }
 
 
 def changed_words(version: PromptVersion, parent: PromptVersion | None) -> str:

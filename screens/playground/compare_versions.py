@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from screens.playground.change_words import notes_of
 from screens.playground.diff_screen import DiffScreen
 from screens.playground.state import PlaygroundState
 from screens.shell.shell import Shell
@@ -57,10 +58,14 @@ def _choices(state: PlaygroundState, subject: str, marked: Sequence[str], refs: 
     likely = [(ref, "marked") for ref in marked]
     if base is not None:
         likely.append((f"{state.prompt}@{base}", "parent"))
-    likely += [(version.ref, "production") for version in state.versions if "production" in version.labels]
+    # Its labels are in its notes.
+    likely += [(version.ref, "") for version in state.versions if "production" in version.labels]
+    notes = notes_of(state.versions)
     # One that is likely for several reasons says them all.
-    reasons = {ref: " · ".join(why for one, why in likely if one == ref) for ref, _ in likely}
-    first = [Choice(ref, ref, why) for ref, why in reasons.items() if ref in refs and ref != subject]
-    taken = {choice.value for choice in first} | {subject}
-    rest = [Choice(ref, ref, versions[ref].note if ref in versions else "") for ref in refs if ref not in taken]
-    return first + rest
+    reasons = {ref: [why for one, why in likely if one == ref] for ref, _ in likely}
+    order = [*(ref for ref in reasons if ref in refs), *(ref for ref in refs if ref not in reasons)]
+    return [
+        Choice(ref, ref, " · ".join(filter(None, [*reasons.get(ref, ()), notes.get(ref, "")])))
+        for ref in order
+        if ref != subject
+    ]

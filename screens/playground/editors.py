@@ -43,6 +43,9 @@ class Editors(Vertical, ShellNode):
     class Changed(Message):
         """The draft is another one."""
 
+    class Entered(Message):
+        """The focus is here now."""
+
     def __init__(self, state: PlaygroundState, services: Services) -> None:
         super().__init__(id="middle", classes="column")
         self._state = state
@@ -66,11 +69,16 @@ class Editors(Vertical, ShellNode):
         yield self._holds
         yield self._variables
 
+    def on_descendant_focus(self) -> None:
+        """Tell who looks at another text."""
+        self.post_message(self.Entered())
+
     # ── showing ──
 
     def show(self, draft: Draft) -> None:
         """Put a draft into the editors; it is on disk already."""
         self._state.draft = draft
+        self.look_at(None)
         self._system.show(draft.system)
         self._user.show(draft.template)
         self._told = self._texts
@@ -86,9 +94,12 @@ class Editors(Vertical, ShellNode):
     def show_title(self) -> None:
         """Say in the title which version the text is."""
         state = self._state
-        matching = state.matching
+        matching, seen = state.matching, state.looked_at
         where = f"@{matching.number}" if matching else f"@{state.next_number} draft"
-        self._user.set_title("User", f"{state.name} {where}")
+        if seen is not None:
+            self._user.set_title("User", f"{state.name} @{seen.number}, enter takes it", "$warning")
+        else:
+            self._user.set_title("User", f"{state.name} {where}")
         self._holds.display = bool(state.draft.settings)
         if state.draft.settings:
             held = state.settings
@@ -96,6 +107,16 @@ class Editors(Vertical, ShellNode):
             self._holds.update(Content.assemble(("holds ", "$accent"), (safe_line(told, 200), "$muted")))
         self._partials.look()
         self._variables.show_note()
+
+    def look_at(self, version: PromptVersion | None) -> None:
+        """Show the texts of a version in place of those that stand here, which stay; none shows these again."""
+        draft = self._state.draft
+        if version is not None and (version.system, version.template) == (draft.system, draft.template):
+            version = None
+        self._state.looked_at = version
+        self._system.look_at(version.system if version is not None else None)
+        self._user.look_at(version.template if version is not None else None)
+        self.show_title()
 
     def focus_user(self) -> None:
         """Give the focus to the user's template."""
@@ -144,6 +165,15 @@ class Editors(Vertical, ShellNode):
         self.show(draft)
         self.take_held_model()
         self.keep()
+
+    async def restore(self, version: PromptVersion) -> bool:
+        """Put the text of a version in the place of what stands here, which is kept; whether that was wanted."""
+        from screens.playground.restore_version import restore_version
+
+        draft = await restore_version(self.shell, self._state, version)
+        if draft is not None:
+            self.put(draft)
+        return draft is not None
 
     # ── partials ──
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from textual.content import Content
 from textual.widgets import Static
 
 from screens.playground.run_figures import figures
@@ -16,7 +17,7 @@ _WIDTH = 72
 
 
 class FiguresLine(Static):
-    """Shows a run, or with ``update`` what is going on."""
+    """Shows a run, or what is going on."""
 
     def __init__(self) -> None:
         super().__init__("", id="figures", markup=False)
@@ -32,6 +33,11 @@ class FiguresLine(Static):
             run = replace(run, context=self._contexts.get(run.id))
         self._run = run
         self.update(figures(run, self.size.width or _WIDTH))
+
+    def tell(self, text: str, style: str = "$muted", *, more: str = "") -> None:
+        """Say what is going on, in place of figures, and ``more`` of it behind that."""
+        self._run = None
+        self.update(Content.assemble((text, style), (f"  {more}" if more else "", "$muted")))
 
     def on_resize(self) -> None:
         """Lines are broken for the room there is."""

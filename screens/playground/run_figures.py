@@ -1,4 +1,4 @@
-"""The figures of a run in one line."""
+"""The figures of a run, in lines that break between them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.widgets.text_wrap import join_parts
 
-# What is said of an end beside its name, and the colours of those that are not good.
-_SAID = {"length": "length: cut off, p raises max tokens"}
-_COLOURS = {"error": "$error", "cancelled": "$error", "length": "$warning", "…": "$muted"}
+# The colours of ends that are not good.
+_COLOURS = {"error": "$error", "cancelled": "$error", "length": "$warning", "": "$muted"}
 
 if TYPE_CHECKING:
     from llmops_tui.inference.client import StreamEnd
@@ -50,7 +49,7 @@ def uncalled(end: StreamEnd) -> list[CallStep]:
 
 
 def figures(run: RunRecord | None, width: int) -> Content:
-    """The figures of a run in lines of so many cells: tokens, first token, speed, how it ended."""
+    """The figures of a run in lines of so many cells: how it ended, tokens, first token, speed, prompt."""
     if run is None:
         return Content("")
     parts: list[str] = []
@@ -65,10 +64,18 @@ def figures(run: RunRecord | None, width: int) -> Content:
         reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
         limit = f" of {run.context:,}" if run.context else ""
         parts.append(f"prompt {run.prompt_tokens}{limit}{reused}")
-    end = run.finish_reason or "…"
-    told = Content("\n".join(join_parts([*parts, _SAID.get(end, end)], width)))
-    at = told.plain.rindex(end)
-    return told.stylize("$muted").stylize(_COLOURS.get(end, "$success"), at, at + len(end))
+    end = _end(run)
+    told = Content("\n".join(join_parts([end, *parts], width))).stylize("$muted")
+    return told.stylize(_COLOURS.get(run.finish_reason, "$success"), 0, len(end))
+
+
+def _end(run: RunRecord) -> str:
+    """How a run ended, and what to do where its answer is not whole."""
+    if run.finish_reason != "length":
+        return run.finish_reason or "…"
+    used = (run.prompt_tokens or 0) + (run.completion_tokens or 0)
+    full = run.context is not None and used >= run.context
+    return "cut off: the context is full" if full else "cut off: p raises max tokens"
 
 
 def source_of(run: RunRecord | None, chosen: Model | None, models: Sequence[Model]) -> tuple[str, str, str]:

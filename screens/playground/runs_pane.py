@@ -26,25 +26,21 @@ _HELP = "Past runs of the version under the cursor, newest first. Enter shows on
 _EMPTY = "No runs yet. F5 runs the prompt."
 
 
-_TONES = {"error": "bad", "cancelled": "bad", "length": "warn"}
-
-
-def _end(run: RunRecord) -> Part:
-    """How it ended, where that was not well."""
-    return (run.finish_reason, _TONES[run.finish_reason]) if run.finish_reason in _TONES else ("", "muted")
+# How one ended, where that was not well.
+_ENDS: dict[str, Part] = {"error": ("error", "bad"), "cancelled": ("cancelled", "bad"), "length": ("cut off", "warn")}
 
 
 def _answer(run: RunRecord) -> Part:
     if run.output:
         return safe_line(run.output, 300), "plain"
-    return ("nothing" if run.finish_reason else "…"), "muted"
+    return ("nothing" if run.finish_reason else "answering …"), "muted"
 
 
 COLUMNS: list[Column[RunRecord]] = [
     Column("time", lambda run: units.moment(run.started_at), lambda run: run.started_at, falling=True),
     Column("@", lambda run: "–" if run.version is None else f"@{run.version}", lambda run: run.version, least=2, falling=True),
-    Column("answer", _answer, share=3, least=10),
-    Column("end", _end, rank=1, spare=True),
+    Column("answer", _answer, share=3, least=20),
+    Column("end", lambda run: _ENDS.get(run.finish_reason, ("", "muted")), rank=1, spare=True),
     Column("speed", lambda run: units.whole(run.tokens_per_s), lambda run: run.tokens_per_s,
         unit="tok/s", right=True, falling=True, rank=2, spare=True),
     Column("model", lambda run: safe_line(run.model, 120), share=1, least=8, chosen=False, rank=3, names=True),
@@ -93,12 +89,13 @@ class RunsPane(Pane):
         """The list."""
         yield self._list
 
-    def show(self, runs: list[RunRecord], version: PromptVersion | None) -> None:
-        """Show the runs of a version, or of all, whatever is still being read."""
+    def show(self, runs: list[RunRecord], version: PromptVersion | None) -> list[RunRecord]:
+        """Show those of these runs that are of a version, or all without one, whatever is still being read; gives them."""
         self._wanted = None
         self._version = version.number if version is not None else None
         self._read = [run for run in runs if version is None or run.version == version.number]
         self._fill()
+        return self._read
 
     def mark_shown(self) -> None:
         """The answer of another run is in front; one that is going on, or was not read yet, is among the others."""
@@ -106,8 +103,7 @@ class RunsPane(Pane):
 
     def _fill(self) -> None:
         front, runs = self._shown(), self._read
-        fits = front is not None and front.prompt == self._prompt() and self._version in {None, front.version}
-        if fits and front is not None and all(run.id != front.id for run in runs):
+        if front is not None and self._takes(front) and all(run.id != front.id for run in runs):
             runs = [front, *runs]
         # The newest stays in view for whoever does not go through the others.
         follows = front is not None and bool(runs) and runs[0].id == front.id and not self._list.has_focus
@@ -115,6 +111,11 @@ class RunsPane(Pane):
         self._list.refresh()
         title = f"@{self._version} · " if self._version is not None else ""
         self.set_title("Runs", f"{title}{len(runs)}")
+
+    def _takes(self, run: RunRecord) -> bool:
+        """Whether a run that was not read belongs here; one that failed before its first word may be in no trace."""
+        of_these = run.prompt == self._prompt() and self._version in {None, run.version}
+        return of_these and (bool(run.output) or not run.finish_reason)
 
     async def load(self, prompt: str, version: PromptVersion | None) -> list[RunRecord]:
         """Read and show the runs of a version, or of all; those that are shown, none where others are wanted by now."""

@@ -14,6 +14,7 @@ from screens.actions import bindings_of
 from screens.navigation import Destination, ModelInPlayground, PromptPlace
 from screens.playground.answer_pane import AnswerPane
 from screens.playground.editors import Editors
+from screens.playground.looking import Looking
 from screens.playground.prompts_pane import PromptsPane
 from screens.playground.reader import Reader
 from screens.playground.runs_pane import RunsPane
@@ -57,6 +58,7 @@ class PlaygroundScreen(BaseScreen):
         self._reader = Reader(self.state, services, self._editors.edit_what_stands)
         self._answer = AnswerPane(self.state, profile)
         self._runs = RunsPane(lambda: self._answer.run, lambda: self.state.prompt)
+        self._looking = Looking(self.state, self._versions, self._editors, self._answer, self._runs)
 
     def compose_body(self) -> ComposeResult:
         """Three columns."""
@@ -97,9 +99,7 @@ class PlaygroundScreen(BaseScreen):
         await self._editors.show_variables(loaded.variables)
         if not model:
             self._editors.take_held_model()
-        here = self.state.matching  # an answer of another version is not that of the text in the editors
-        self._runs.show(loaded.runs, here)
-        self._answer.show_run(next((run for run in loaded.runs if here is None or run.version == here.number), None))
+        self._looking.begin(loaded.runs)
         self._show_lists()
         await self._keep_session()
         if version is not None:
@@ -109,7 +109,7 @@ class PlaygroundScreen(BaseScreen):
     async def refresh_versions(self) -> None:
         """Read prompts, versions and runs again; the editors stay as they are."""
         if (loaded := await self._reader.read_again()) is not None:
-            self._runs.show(loaded.runs, self._versions.looked_at)
+            self._runs.show(loaded.runs, self._versions.version)
             self._show_lists()
 
     def _show_lists(self) -> None:
@@ -142,6 +142,7 @@ class PlaygroundScreen(BaseScreen):
     def _begin_run(self) -> None:
         if self._answer.running:
             return  # the key was pressed again before the first one came this far
+        self._editors.look_at(None)  # what runs is seen
         if self.state.prompt is not None:
             self._editors.edit_what_stands()
         self._answer.start()
@@ -163,6 +164,7 @@ class PlaygroundScreen(BaseScreen):
         self.state.add(event.version)
         self._editors.take_whole(event.version)
         self._show_heads()
+        self._versions.point_at(event.version.number)  # whose runs are listed
 
     @on(AnswerPane.Ended)
     @on(VersionsPane.Changed)
@@ -199,25 +201,18 @@ class PlaygroundScreen(BaseScreen):
         self.act("load", self._restore, event.version)
 
     async def _restore(self, version: PromptVersion) -> None:
-        from screens.playground.restore_version import restore_version
-
-        if self._busy() or (draft := await restore_version(self.shell, self.state, version)) is None:
-            return
-        self._editors.put(draft)
-        await self.refresh_versions()
-        await self._inspect_at(version)
+        if not self._busy() and await self._editors.restore(version):
+            await self.refresh_versions()
+            await self._looking.at(version)
 
     @on(VersionsPane.CursorMoved)
     def _version_looked(self, event: VersionsPane.CursorMoved) -> None:
-        self.act("runs", self._inspect_at, event.version)
+        self.act("runs", self._looking.at, event.version)
 
-    async def _inspect_at(self, version: PromptVersion | None) -> None:
-        """Show the runs of a version, and its last output to somebody who goes through the versions."""
-        if self.state.prompt is None:
-            return
-        runs = await self._runs.load(self.state.prompt, version)
-        if runs and self.focused_panel() is self._versions and not self._answer.running:
-            self._answer.show_run(runs[0])
+    @on(Editors.Entered)
+    def _own_again(self) -> None:
+        if self.state.looked_at is not None:
+            self.act("runs", self._looking.at_own)
 
     @on(AnswerPane.Shown)
     def _answer_shown(self) -> None:

@@ -58,6 +58,7 @@ class PlaygroundState:
         connections: those to tool servers, once one was needed; they stay between runs.
         mock_tools: tools with mock results, where a file of them was chosen.
         catch_up: takes what was typed and not told yet into the draft; the editors give it.
+        looked_at: the version whose text is seen in place of that in the editors, which stays in them.
     """
 
     draft: Draft = field(default_factory=Draft)
@@ -71,6 +72,7 @@ class PlaygroundState:
     connections: KeptConnections | None = None
     mock_tools: Script | None = None
     catch_up: Callable[[], None] = lambda: None
+    looked_at: PromptVersion | None = None
     _parameters: SamplingParameters | None = None
 
     @property
@@ -143,6 +145,12 @@ class PlaygroundState:
         """The version whose text and settings the editors hold."""
         held = (self.draft.system, self.draft.template, self.draft.settings)
         return next((v for v in self.versions if (v.system, v.template, v.settings_text) == held), None)
+
+    @property
+    def version_seen(self) -> int | None:
+        """The version whose text is seen; of text that is in none yet, the one that it began with."""
+        seen = self.looked_at or self.matching
+        return seen.number if seen is not None else self.draft.base
 
     @property
     def dirty(self) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from textual import on
 from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import TextArea
+from textual.widgets import Static, TextArea
 
 from llmops_tui.counts import counted
-from llmops_tui.safe_text import count_hidden
+from llmops_tui.safe_text import count_hidden, safe_text
 from screens.shell.pane import Pane
 from screens.widgets.fields import Editor
 
@@ -36,12 +37,25 @@ class TemplatePane(Pane):
         """The partials of both templates are to be the newer ones."""
 
     def __init__(self, name: str, *, title: str, jump_key: str, placeholder: str, help_text: str) -> None:
-        super().__init__(title=title, jump_key=jump_key, id=f"playground-{name}", help_text=help_text)
+        super().__init__(
+            title=title, jump_key=jump_key, id=f"playground-{name}", help_text=help_text, classes="template-pane"
+        )
         self._editor = TemplateEditor(placeholder=placeholder, id=name)
+        self._seen = Static("", markup=False)
+        # Over the editor, which keeps its text and its place under it.
+        self._over = VerticalScroll(self._seen, classes="template-seen", can_focus=False)
+        self._over.display = False
 
     def compose(self) -> ComposeResult:
-        """The editor."""
+        """The editor, and over it the text of a version that is only looked at."""
         yield self._editor
+        yield self._over
+
+    def look_at(self, text: str | None) -> None:
+        """Show a text in place of that in the editor, which stays there; none shows the editor again."""
+        self._over.display = text is not None
+        if text is not None:
+            self._seen.update(Content.styled(safe_text(text), "$muted"))
 
     @property
     def text(self) -> str:

@@ -9,16 +9,17 @@ from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import Input, Static
+from textual.widgets import Static, TextArea
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.playground.state import PlaygroundState, variables_of
 from screens.shell.pane import Pane
 from screens.widgets.columns import fit
-from screens.widgets.fields import Field
+from screens.widgets.fields import Editor
 
 _HELP = (
     "The values of the variables for the next run. They belong to the draft, not to the version. A value that spells a mark "
@@ -28,6 +29,25 @@ _HELP = (
 _SECONDS = 0.15
 # Cells of the longest name that is whole.
 _MOST_NAME = 20
+
+
+class ValueEditor(Editor):
+    """The value of a variable: as many lines as it has, up to a few."""
+
+    def __init__(self, name: str, value: str, hint: str) -> None:
+        super().__init__(
+            value, name=name, placeholder=Content(hint), soft_wrap=True, tab_behavior="focus", compact=True
+        )
+
+    @property
+    def value(self) -> str:
+        """The text that stands in it."""
+        return self.text
+
+    @value.setter
+    def value(self, value: str) -> None:
+        if value != self.text:
+            self.load_text(value)
 
 
 class VariableFields(VerticalScroll):
@@ -45,11 +65,9 @@ class VariableFields(VerticalScroll):
     async def show(self, names: list[str], values: dict[str, str], hints: dict[str, str]) -> None:
         """Show fields for these variables, keeping those that are there; ``hints`` stand in fields that are empty."""
         if names == self._names and hints == self._hints:
-            for field in self.query(Input):
-                value = values.get(field.name or "", "")
-                if field.value != value:
-                    with field.prevent(Input.Changed):
-                        field.value = value
+            for field in self.query(ValueEditor):
+                with field.prevent(TextArea.Changed):
+                    field.value = values.get(field.name or "", "")
             return
         self._names, self._hints = names, hints
         await self.remove_children()
@@ -60,8 +78,7 @@ class VariableFields(VerticalScroll):
         # Names take what they need, and values the rest.
         column = min(_MOST_NAME, max(map(cell_len, names))) + 2
         for name in names:
-            hint = safe_line(hints.get(name, ""), 80)
-            field = Field(values.get(name, ""), name=name, placeholder=hint, compact=True)
+            field = ValueEditor(name, values.get(name, ""), safe_line(hints.get(name, ""), 80))
             label = Static(fit(name, column - 1, middle=True), classes="variable-name", markup=False)
             label.styles.width = column
             rows.append(Horizontal(label, field, classes="variable-row"))
@@ -151,8 +168,8 @@ class VariablesPane(Pane):
         self._problem = ""
         await self.show(names)
 
-    @on(Input.Changed)
-    def _field_changed(self, event: Input.Changed) -> None:
+    @on(TextArea.Changed)
+    def _field_changed(self, event: TextArea.Changed) -> None:
         event.stop()
-        if event.input.is_attached:  # a field that went belonged to another prompt
-            self.post_message(self.Changed(event.input.name or "", event.input.value))
+        if event.text_area.is_attached:  # a field that went belonged to another prompt
+            self.post_message(self.Changed(event.text_area.name or "", event.text_area.text))

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
-from llmops_tui.safe_text import safe_line
 from screens.navigation import ImprovementsPlace
-from screens.playground.change_words import Changes
 from screens.playground.state import PlaygroundState
-from screens.playground.version_graph import lanes
+from screens.playground.version_list import VersionList
 from screens.shell.pane import Pane
-from screens.widgets import units
-from screens.widgets.columns import Column, Part
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -27,99 +22,6 @@ _HELP = (
     "Every version of the prompt as a tree, newest first. Enter brings a version's text back into the "
     "editors; text that is in no version is saved as one first. Space marks versions: d compares two, v asks several."
 )
-_DRAFT = "draft"
-_EMPTY = "No versions yet.\nF5 runs the draft and keeps it as @1."
-
-
-@dataclass(frozen=True)
-class VersionRow:
-    """A line of the tree; without a version it is the draft. ``change`` is what is new in it, for where it has no note."""
-
-    number: int
-    version: PromptVersion | None
-    lane: str = ""
-    held: bool = False
-    change: str = ""
-
-    @property
-    def key(self) -> str:
-        """What names it in the list."""
-        return self.version.ref if self.version is not None else _DRAFT
-
-
-def _name(row: VersionRow) -> Part:
-    if row.version is None:
-        return f"✎ @{row.number}", "warn"
-    return f"{row.lane} @{row.number}", "accent" if row.held else "plain"
-
-
-def _note(row: VersionRow) -> Part:
-    if row.version is None:
-        return "draft", "warn"
-    return safe_line(row.version.note, 120) or row.change, "muted"
-
-
-def _holds(row: VersionRow) -> Part:
-    version = row.version
-    if version is None or not version.settings_text:
-        return "", "muted"
-    return safe_line(version.holds, 80), "bad" if version.unreadable else "muted"
-
-
-COLUMNS: list[Column[VersionRow]] = [
-    Column("@", _name, lambda row: row.number, falling=True, least=4),
-    Column("labels", lambda row: (" ".join(row.version.labels) if row.version else "", "good"), most=16, rank=1, spare=True),
-    Column("note", _note, share=1, least=5, rank=2, spare=True),
-    Column("holds", _holds, share=1, least=5, rank=5, spare=True),
-    Column("made", lambda row: units.moment(row.version.created_at) if row.version else ("", "muted"),
-        lambda row: row.version.created_at if row.version else None, falling=True, rank=3),
-    Column("characters", lambda row: units.whole(_length(row)), lambda row: _length(row),
-        right=True, falling=True, chosen=False, rank=4),
-]  # fmt: skip
-
-
-def _length(row: VersionRow) -> int | None:
-    return len(row.version.system) + len(row.version.template) if row.version is not None else None
-
-
-class VersionList(Table[VersionRow]):
-    """The versions of one prompt, newest first, with their tree; what is found in their text is found above the prompts."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            COLUMNS, id="version-list", key=lambda row: row.key, empty=_EMPTY, mark=self._mark_of, filters=False
-        )
-        self._at: tuple[int | None, int | None] = (None, None)
-        self._changes = Changes()
-
-    def _mark_of(self, row: VersionRow) -> Part:
-        return ("◆", "accent") if row.key in self.selected else ("", "plain")
-
-    @property
-    def version(self) -> PromptVersion | None:
-        """The version under the cursor; none on the draft."""
-        return self.current.version if self.current is not None else None
-
-    def go_to(self, number: int) -> None:
-        """Put the cursor on a version."""
-        place = next((n for n, row in enumerate(self.shown) if row.version and row.number == number), None)
-        if place is not None:
-            self.move_to(place)
-
-    def show_versions(self, versions: list[PromptVersion], *, draft: int | None, matching: int | None) -> None:
-        """Show these versions; ``draft`` is the number the unsaved text would get, where there is such text."""
-        rows = [VersionRow(draft, None)] if draft is not None else []
-        graph = lanes([(v.number, v.parent) for v in versions])
-        known = {version.number: version for version in versions}
-        rows += [
-            VersionRow(version.number, version, lane, version.number == matching, self._changes.of(version, known))
-            for version, lane in zip(versions, graph, strict=True)
-        ]
-        # The cursor goes with the text: to the draft, or to the version the editors hold now.
-        moved = self._at != (draft, matching)
-        self._at = (draft, matching)
-        holding = next((row.key for row in rows if row.held), _DRAFT)
-        self.fill(rows, holding if moved else "")
 
 
 class VersionsPane(Pane):
@@ -161,9 +63,23 @@ class VersionsPane(Pane):
 
     # ── showing ──
 
+    def on_descendant_focus(self) -> None:
+        """Whoever comes back to a version that the editors do not hold sees it again."""
+        if self.version is not None and self.version != self._state.matching:
+            self.post_message(self.CursorMoved(self.version))
+
+    @property
+    def version(self) -> PromptVersion | None:
+        """The version under the cursor; none on the draft."""
+        return self._list.version
+
+    def point_at(self, number: int) -> None:
+        """Put the cursor on a version."""
+        self._list.go_to(number)
+
     def select(self, number: int) -> None:
         """Put the cursor on a version, and the focus into the list."""
-        self._list.go_to(number)
+        self.point_at(number)
         self._list.focus()
 
     def show(self, *, again: bool = False) -> None:
@@ -184,11 +100,6 @@ class VersionsPane(Pane):
         """Draw these versions alone."""
         found = [version for version in self._state.versions if version.number in numbers]
         self._list.show_versions(found, draft=None, matching=None)
-
-    @property
-    def looked_at(self) -> PromptVersion | None:
-        """The version under the cursor; none on the draft."""
-        return self._list.version
 
     def forget_marks(self) -> None:
         """Mark no version any more."""

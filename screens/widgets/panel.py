@@ -26,19 +26,19 @@ class Panel(Vertical):
         self.jump_key = jump_key
         self.help_text = help_text
         self.title = title
-        self._told: dict[str, tuple[str, str]] = {}
+        self._told: dict[str, tuple[str, ...]] = {}
         self.set_title(title)
 
-    def set_title(self, title: str, note: str = "") -> None:
-        """Change the title, and the note at its right."""
+    def set_title(self, title: str, note: str = "", style: str = "$muted") -> None:
+        """Change the title, and the note at its right, in another style where it has to be seen."""
         # A border that is set is drawn again with all that is inside it.
-        if self._told.get("title") == (title, note):
+        if self._told.get("title") == (title, note, style):
             return
-        self._told["title"] = (title, note)
+        self._told["title"] = (title, note, style)
         self.title = title
         parts: list[tuple[str, str] | str] = [(self.jump_key, "$accent"), " ", (title, "bold")]
         if note:
-            parts += ["  ", (note, "$muted")]
+            parts += ["  ", (note, style)]
         self.border_title = Content.assemble(*parts)
 
     def set_note(self, note: str) -> None:

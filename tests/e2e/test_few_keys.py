@@ -166,7 +166,7 @@ def test_two_models_answer_one_prompt(terminal: OpenTerminal, sample: Workspace,
     app.wait("{{ question }}")
     fingers = Fingers(app)
     fingers.press("\x1bv", sees="1 column")
-    fingers.press("a", sees="Add a column with the model")
+    fingers.press("a", sees="Add a column:")
     fingers.press("enter", sees="2 columns")
     fingers.press("f5", sees="1 asked")
     try:
@@ -221,7 +221,8 @@ def test_an_answer_is_copied_inside_tmux(sample: Workspace, found_server: FakeMo
         wait_for(lambda: "{{ question }}" in tmux("capture-pane", "-p"))
         tmux("send-keys", "F5")
         wait_for(lambda: "Hello world." in tmux("capture-pane", "-p"))
-        # The focus is in an editor still, where a letter alone would be text: one key of the two allowed.
+        # The focus is in an editor still, where a letter alone would be text: one key of the two allowed, and it is told.
+        wait_for(lambda: "alt+y Copy" in tmux("capture-pane", "-p"))
         tmux("send-keys", "M-y")
         wait_for(lambda: tmux("show-buffer", check=False) == "Hello world.")
         # And the two that the line of jump mode names, for whoever has no alt.

@@ -67,7 +67,7 @@ def test_write_compare_vote_look_inside_label_sync_and_bisect(terminal: OpenTerm
         app.child.send(b"\x1bv")
         app.wait("1 column")
         app.press("a")
-        app.wait("Add a column with the model")
+        app.wait("Add a column:")
         app.press("enter")
         app.wait("2 columns")
         app.press("f5")

@@ -15,7 +15,7 @@ from screens.compare.screen import CompareScreen
 from screens.playground.answer_pane import AnswerPane
 from screens.playground.run_figures import source_of
 from screens.playground.runs_pane import RunList
-from screens.playground.versions_pane import VersionList
+from screens.playground.version_list import VersionList
 from screens.widgets.stream_view import StreamView
 from tests.fakes import FakeModelServer
 from tests.screens.conftest import OpenApp, settle, until

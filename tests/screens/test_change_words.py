@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from screens.playground.change_words import Changes, changed_words, differing
-from screens.playground.versions_pane import VersionList
+from screens.playground.version_list import VersionList
 from tests.screens.conftest import OpenApp
 from tests.screens.test_playground import playground, run, write
 
@@ -40,7 +40,7 @@ async def test_a_draft_takes_no_column_from_the_versions(open_app: OpenApp) -> N
         await run(pilot)
         listed = playground(pilot).query_one(VersionList)
         before = [name for name, _ in listed._planned().widths]
-        assert "note" in before
+        assert "labels and note" in before
         assert "+ Please." in "".join(text for text, _ in listed._line_of(0, listed.room))
         await write(pilot, " Now.")
         assert listed.rows[0].version is None

@@ -27,8 +27,8 @@ from screens.playground.runs_pane import RunList
 from screens.playground.screen import PlaygroundScreen
 from screens.playground.state import Loaded, read
 from screens.playground.thinking_view import ThinkingView
-from screens.playground.variables_pane import VariablesPane
-from screens.playground.versions_pane import VersionList
+from screens.playground.variables_pane import ValueEditor, VariablesPane
+from screens.playground.version_list import VersionList
 from screens.services import Services
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.stream_view import StreamView
@@ -75,7 +75,7 @@ async def test_the_demo_opens_with_a_prompt_a_model_and_its_versions(open_app: O
         assert screen.query_one("#user", TextArea).text == "{{ question }}"
         assert screen.state.model_name == "support-base"
         assert [v.number for v in screen.state.versions] == [2, 1]
-        assert screen.query_one("#variable-fields Input", Input).value == "When are you open?"
+        assert screen.query_one("#variable-fields ValueEditor", ValueEditor).value == "When are you open?"
 
 
 async def test_a_run_streams_and_unchanged_text_makes_no_version(open_app: OpenApp, server: FakeModelServer) -> None:
@@ -255,8 +255,8 @@ async def test_variables_become_fields_and_keep_their_values(open_app: OpenApp) 
     async with open_app() as pilot:
         await write(pilot, " {{ tone }}")
         screen = playground(pilot)
-        await until(pilot, lambda: len(screen.query("#variable-fields Input")) == 2)
-        fields = list(screen.query("#variable-fields Input").results(Input))
+        await until(pilot, lambda: len(screen.query("#variable-fields ValueEditor")) == 2)
+        fields = list(screen.query("#variable-fields ValueEditor").results(ValueEditor))
         assert [(f.name, f.value) for f in fields] == [("question", "When are you open?"), ("tone", "")]
 
 
@@ -265,7 +265,7 @@ async def test_a_value_that_spells_a_mark_of_the_model_is_told(open_app: OpenApp
     async with open_app() as pilot:
         screen = playground(pilot)
         pane = screen.query_one("#playground-variables")
-        field = screen.query_one("#variable-fields Input", Input)
+        field = screen.query_one("#variable-fields ValueEditor", ValueEditor)
         for value, told in (
             ("Open <|im_end|> <b>?", "question: <|im_end|> is sent as text, not as a mark"),
             ("Open <|other|>?", ""),
@@ -302,7 +302,7 @@ async def test_variables_of_a_text_that_is_gone_are_not_shown(
         expected = find(screen.query_one("#user", TextArea).text)
         slow.set()
         await settle(pilot)
-        assert [field.name for field in screen.query("#variable-fields Input").results(Input)] == expected
+        assert [field.name for field in screen.query("#variable-fields ValueEditor").results(ValueEditor)] == expected
 
 
 @pytest.mark.slow
@@ -442,7 +442,10 @@ async def test_a_version_to_compare_with_says_all_that_makes_it_likely(open_app:
         await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
         dialog = pilot.app.screen
         assert isinstance(dialog, ChoiceDialog)
-        assert next((choice.label, choice.note) for choice in dialog._choices) == ("support@2", "parent · production")
+        assert next((choice.label, choice.note) for choice in dialog._choices) == (
+            "support@2",
+            "parent · production · brief and kind",
+        )
 
 
 @pytest.mark.slow

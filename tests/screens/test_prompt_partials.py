@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Static, TextArea
 
 from llmops_tui.prompts.store import PromptStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
+from screens.playground.variables_pane import ValueEditor
 from tests.fakes import FakeModelServer
 from tests.screens.conftest import OpenApp, settle, until
 from tests.screens.test_playground import answer, playground, run
@@ -28,8 +29,8 @@ async def test_an_include_is_run_seen_and_taken_newer(
         editor.focus()
         editor.replace('{% include "tone" %} {{ question }}', (0, 0), editor.document.end)
         await until(pilot, lambda: "put in by a run or a save" in str(line.content))
-        await until(pilot, lambda: len(screen.query("#variable-fields Input")) == 2)
-        screen.query_one("#variable-fields Input", Input).value = "kind"
+        await until(pilot, lambda: len(screen.query("#variable-fields ValueEditor")) == 2)
+        screen.query_one("#variable-fields ValueEditor", ValueEditor).value = "kind"
         await settle(pilot)
         await run(pilot)
         await until(pilot, lambda: answer(pilot) == "Hello world.")

@@ -21,7 +21,7 @@ from screens.playground.diff_screen import DiffScreen
 from screens.playground.edit_settings import edit_settings
 from screens.playground.settings_dialog import SettingsDialog
 from screens.playground.state import PlaygroundState
-from screens.playground.versions_pane import VersionList
+from screens.playground.version_list import VersionList
 from tests.fakes import FakeModelServer
 from tests.screens.conftest import OpenApp, settle, until
 from tests.screens.test_playground import answer, playground, run

@@ -23,13 +23,13 @@ def test_no_figure_is_broken_at_the_end_of_a_line() -> None:
     )  # fmt: skip
     told = figures(run, 40).plain.splitlines()
     assert told == [
-        "1200 tokens · first 2 ms · 99 tok/s".replace("1200", "1,200"),
-        "prompt 35 of 1,024, 28 reused · stop",
+        "stop · 1,200 tokens · first 2 ms",
+        "99 tok/s · prompt 35 of 1,024, 28 reused",
     ]
     assert not any(line.startswith("·") for line in told)
 
 
 def test_an_answer_that_was_cut_off_says_what_to_do() -> None:
     told = figures(RunRecord("run_1", 1.0, "m", "p", 1, finish_reason="length"), 80)
-    assert told.plain == "length: cut off, p raises max tokens"
+    assert told.plain == "cut off: p raises max tokens"
     assert any("$warning" in str(span.style) for span in told.spans)

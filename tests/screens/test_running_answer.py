@@ -7,7 +7,6 @@ import pytest
 from llmops_tui.errors import LlmopsError
 from screens.playground.answer_pane import AnswerPane
 from screens.playground.runs_pane import RunList, RunsPane
-from screens.playground.versions_pane import VersionList
 from screens.shell.copy_menu import Copier
 from screens.shell.jump import JumpScreen
 from tests.fakes import FailingEnsure, FakeModelServer
@@ -44,23 +43,6 @@ async def test_a_run_that_goes_on_is_the_first_of_the_runs(open_app: OpenApp, se
         assert runs.current is not None
         assert runs.current.id == screen.query_one(AnswerPane).run.id  # type: ignore[union-attr]
         assert len({run.id for run in runs.rows}) == 2
-
-
-async def test_an_answer_of_another_version_than_that_in_the_editors_says_so(
-    open_app: OpenApp, server: FakeModelServer
-) -> None:
-    async with open_app(size=(160, 40)) as pilot:
-        screen = pilot.app.screen
-        pane = screen.query_one(AnswerPane)
-        await pilot.press("f5")
-        await settle(pilot)
-        assert "the editors have" not in str(pane.border_title)
-        versions = screen.query_one(VersionList)
-        versions.focus()
-        versions.move_to(1)
-        await pilot.press("enter")
-        await settle(pilot)
-        await until(pilot, lambda: "the editors have @1" in str(pane.border_title))
 
 
 async def test_two_keys_copy_the_answer_from_an_editor(
