@@ -100,7 +100,11 @@ class AdapterShelf:
 
     def _named(self, name: str) -> Model:
         models = self._registry.all()
-        return adapter_beside(next(one for one in models if one.name == self._base), name, models)
+        base = next((one for one in models if one.name == self._base), None)
+        if base is None:
+            told = f"no adapter {name[:100]!r} for {self._base!r}"
+            raise LlmopsError("adapter_not_found", told, "This model is registered no more, and so are adapters for it.")
+        return adapter_beside(base, name, models)
 
     def _fitting(self) -> list[Model]:
         models = self._registry.all()
