@@ -147,7 +147,7 @@ class LlmopsApp(Opening, SnippetActions):
 
         def land(key: str | None) -> None:
             if key == COPY_KEY:
-                self.action_copy()
+                self._copier.copy(screen.copy_choices()[:1])  # what the line named
             elif key in SCREEN_KEYS:
                 self.delay_update()  # the frame without letters
                 self.go_to_screen(SCREEN_KEYS[key])

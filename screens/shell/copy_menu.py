@@ -24,13 +24,13 @@ class Copier:
         self._turn = asyncio.Lock()
 
     def copy(self, choices: list[tuple[str, str]]) -> None:
-        """Copy the first of the (name, text) choices; called again at once, let the user choose."""
+        """Copy the first of the (name, text) choices; called again at once, let the user choose among several."""
         from screens.widgets.dialogs import Choice, ChoiceDialog
 
         if not choices:
             self._app.say("There is nothing to copy here.", severity="warning")
             return
-        if time.monotonic() - self._copied_at > _AGAIN_SECONDS:
+        if len(choices) == 1 or time.monotonic() - self._copied_at > _AGAIN_SECONDS:
             self._copied_at = time.monotonic()
             self._put(*choices[0])
             return

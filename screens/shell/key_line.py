@@ -69,13 +69,13 @@ class KeyLine(Widget):
             if binding.show:
                 name = (binding.id or "").removesuffix(ALWAYS)
                 stays = len(_STAY) - _STAY.index(name) if name in _STAY else 0
-                always = name.startswith("app.")
-                rank = _rank(binding, writing=writing or always)
+                everywhere = name in _STAY
+                rank = _rank(binding, writing=writing or everywhere)
                 if rank < ranks.get(binding.action, rank + 1):
                     ranks[binding.action] = rank
                     shown = self.app.get_key_display(binding)
-                    found[binding.action] = _Key(binding.key, shown, binding.description, enabled, stays, always)
-        keys = tuple(found.values())
+                    found[binding.action] = _Key(binding.key, shown, binding.description, enabled, stays, everywhere)
+        keys = tuple(sorted(found.values(), key=lambda key: key.everywhere))
         if keys != self._keys:
             self._keys = keys
             self.refresh()

@@ -177,7 +177,7 @@ async def test_a_server_that_does_not_start_is_told(open_app: OpenApp, sample: W
     async with open_app() as pilot:
         await pilot.press("f5")
         await settle(pilot)
-        assert "ended with exit code 4" in notices(pilot)
+        assert "ended with exit code 4" in pilot.app.screen.query_one(AnswerPane).problem
         assert "error: tool_server_failed" in shown(pilot, "#figures")
 
 
