@@ -263,10 +263,9 @@ def compare(
     )
     refused = next((one for one in found if one.comparable.refused), None)
     if refused is not None:
-        reasons = "; ".join(refused.comparable.refused)
         raise InputRefusedError(
             "not_comparable",
-            f"{baseline} and {refused.candidate.name} are not comparable: {reasons}",
+            f"{baseline} and {refused.candidate.name} are not comparable: {'; '.join(refused.comparable.refused)}",
             "Run both again, with the same suite.",
         )
 

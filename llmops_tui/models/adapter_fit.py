@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.models.gguf import read_header
@@ -73,3 +74,60 @@ def _difference(model: GgufHeader, adapter: GgufHeader) -> str:
 
 def _rows(shape: tuple[int, ...]) -> int:
     return shape[-2] if len(shape) > 1 else 1
+
+
+class AdapterOrModel(Protocol):
+    """What is asked of a registered model here."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the workspace."""
+
+    @property
+    def kind(self) -> str:
+        """``gguf``, ``adapter`` and what else there is."""
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        """What its file says of itself."""
+
+    @property
+    def path(self) -> Path:
+        """Its file, or the first of them."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """All its files."""
+
+
+_Kept = TypeVar("_Kept", bound=AdapterOrModel)
+
+
+def fitting(adapters: Iterable[_Kept], model: _Kept) -> list[_Kept]:
+    """Those adapters that go beside a model."""
+    return [one for one in adapters if one.kind == "adapter" and not _misfit(model, one)]
+
+
+def adapter_beside(model: _Kept, name: str, models: Iterable[_Kept]) -> _Kept:
+    """The adapter of a name beside a model.
+
+    Raises:
+        LlmopsError: ``adapter_not_found``; ``adapter_misfit``: it is another model's.
+    """
+    known = [*models]
+    fits = fitting(known, model)
+    if (found := next((one for one in known if one.name == name and one.kind == "adapter"), None)) is None:
+        hint = f"Known: {', '.join(one.name for one in fits) or 'none is registered for it'}."
+        raise LlmopsError("adapter_not_found", f"no adapter {name[:100]!r} for {model.name!r}", hint)
+    if found not in fits:
+        others = [one.name for one in known if not _misfit(one, found)]
+        raise AdapterMisfitError(model.name, name, _misfit(model, found), others)
+    return found
+
+
+def _misfit(model: AdapterOrModel, adapter: AdapterOrModel) -> str:
+    """Why an adapter does not go beside a model; empty where it does, as far as it can be known."""
+    if model.kind != "gguf":
+        return f"it goes beside a GGUF file that is served here, and {model.name!r} is {model.kind}"
+    given, here = adapter.header.get("architecture"), model.header.get("architecture")
+    return other_architecture(given, here) if given != here else misfit(model.files, adapter.path)

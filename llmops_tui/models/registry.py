@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_tui.errors import InputRefusedError, LlmopsError, NotFoundError
-from llmops_tui.models.adapter_fit import AdapterMisfitError, misfit, other_architecture
+from llmops_tui.errors import InputRefusedError, NotFoundError
+from llmops_tui.models.adapter_fit import adapter_beside, fitting
 from llmops_tui.models.aliases import AliasBook, alias_like
 from llmops_tui.models.encoders import is_encoder
 from llmops_tui.models.files import digest_of, digests_of, joined_digest, read_model_files, shards_of
@@ -132,36 +132,6 @@ def with_adapter(model: Model, adapter: Model) -> Model:
         # What it was trained with, where that is not the base's.
         header["chat_template"] = own
     return replace(model, name=f"{model.name}+{adapter.name}", sha256=digest, header=header, origin=model)
-
-
-def fitting(adapters: Iterable[Model], model: Model) -> list[Model]:
-    """Those adapters that go beside a model."""
-    return [one for one in adapters if one.kind == "adapter" and not _misfit(model, one)]
-
-
-def adapter_beside(model: Model, name: str, models: Iterable[Model]) -> Model:
-    """The adapter of a name beside a model.
-
-    Raises:
-        LlmopsError: ``adapter_not_found``; ``adapter_misfit``: it is another model's.
-    """
-    known = [*models]
-    fits = fitting(known, model)
-    if (found := next((one for one in known if one.name == name and one.kind == "adapter"), None)) is None:
-        hint = f"Known: {', '.join(one.name for one in fits) or 'none is registered for it'}."
-        raise LlmopsError("adapter_not_found", f"no adapter {name[:100]!r} for {model.name!r}", hint)
-    if found not in fits:
-        others = [one.name for one in known if not _misfit(one, found)]
-        raise AdapterMisfitError(model.name, name, _misfit(model, found), others)
-    return found
-
-
-def _misfit(model: Model, adapter: Model) -> str:
-    """Why an adapter does not go beside a model; empty where it does, as far as it can be known."""
-    if model.kind != "gguf":
-        return f"it goes beside a GGUF file that is served here, and {model.name!r} is {model.kind}"
-    given, here = adapter.header.get("architecture"), model.header.get("architecture")
-    return other_architecture(given, here) if given != here else misfit(model.files, adapter.path)
 
 
 class ModelRegistry:

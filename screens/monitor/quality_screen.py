@@ -87,15 +87,9 @@ class QualityScreen(Modal[Destination | None]):
             yield OptionList(id="quality-statements", markup=False)
             yield Static("Reading …", id="quality-facts", markup=False)
             yield KeysLine(
-                *(
-                    ("enter", "what is behind it"),
-                    ("k", "probabilities"),
-                    ("j", "judge"),
-                    ("l", "label"),
-                    ("f5", "again"),
-                    ("esc", "close"),
-                )
-            )
+                ("enter", "what is behind it"), ("k", "probabilities"), ("j", "judge"), ("l", "label"), ("f5", "again"),
+                ("esc", "close"),
+            )  # fmt: skip
 
     def on_mount(self) -> None:
         """Read all."""

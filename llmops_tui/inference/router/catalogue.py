@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.inference.router.names import Meant, resolve
+from llmops_tui.models.adapter_fit import fitting
 from llmops_tui.models.aliases import AliasBook
-from llmops_tui.models.registry import Model, ModelRegistry, fitting
+from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.catalog import Catalog, Stamp
 
 # The catalog is also written for every request that is told of; its models are not looked for anew more often than this.

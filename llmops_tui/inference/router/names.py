@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from llmops_tui.errors import LlmopsError
+from llmops_tui.models.adapter_fit import adapter_beside, fitting
 from llmops_tui.models.names import name_of_file
-from llmops_tui.models.registry import Model, adapter_beside, fitting
+from llmops_tui.models.registry import Model
 
 _NEAR = 5
 # The type of weights at the end of a name, as files and repositories have it: Q4_K_M, UD-IQ2_XXS, F16, MXFP4.

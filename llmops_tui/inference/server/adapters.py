@@ -12,8 +12,9 @@ from llmops_tui.inference.engine_wire import Call
 from llmops_tui.inference.server.callers import Caller
 from llmops_tui.inference.server.conversation import ChatTemplate
 from llmops_tui.inference.server.fields import FieldRefusedError
+from llmops_tui.models.adapter_fit import adapter_beside, fitting
 from llmops_tui.models.gguf import read_header
-from llmops_tui.models.registry import Model, ModelRegistry, adapter_beside, fitting
+from llmops_tui.models.registry import Model, ModelRegistry
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.ids import new_id
 from llmops_tui.workspace.layout import Workspace
@@ -103,7 +104,9 @@ class AdapterShelf:
         base = next((one for one in models if one.name == self._base), None)
         if base is None:
             told = f"no adapter {name[:100]!r} for {self._base!r}"
-            raise LlmopsError("adapter_not_found", told, "This model is registered no more, and so are adapters for it.")
+            raise LlmopsError(
+                "adapter_not_found", told, "This model is registered no more, and so are adapters for it."
+            )
         return adapter_beside(base, name, models)
 
     def _fitting(self) -> list[Model]:
