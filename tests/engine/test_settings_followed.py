@@ -18,6 +18,7 @@ from llmops_tui.evaluation.asked_prompts import asked_prompts
 from llmops_tui.evaluation.measures import ready
 from llmops_tui.evaluation.metrics.base import Answer, Case, Score
 from llmops_tui.evaluation.metrics.model_graded import Judge
+from llmops_tui.evaluation.runner.failing import FailingAlike
 from llmops_tui.evaluation.runner.job import _Runner
 from llmops_tui.evaluation.runner.rendering import Samplings, render_each, render_one, request_of
 from llmops_tui.evaluation.runner.retrieved import RetrievedPassages
@@ -150,6 +151,7 @@ def test_a_row_with_an_unfit_value_is_an_error_of_its_own_case(
         render_each(cases[1:3], version, renderer)
     assert len(render_each(cases[1:3], version, renderer, least=0)[1]) == 2
     runner: Any = _Runner.__new__(_Runner)
+    runner._alike = FailingAlike(answered=False)
     runner._suite, runner._unfit, runner._asked_chain, runner._choosing = suite(), unfit, None, False
     runner._prompts, runner._entry = [], SimpleNamespace(asked=SimpleNamespace(model="m"))
     runner._target, runner._options, runner._enough = "", SimpleNamespace(parallel=2), False

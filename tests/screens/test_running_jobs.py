@@ -126,9 +126,9 @@ async def test_whoever_comes_home_sees_jobs_at_once_and_that_the_rest_is_being_r
 async def test_what_runs_is_the_first_row_and_what_is_done_has_no_share(open_app: OpenApp, sample: Workspace) -> None:
     store = JobStore(EventLog(sample))
     begun(store)
-    for title in ("import a", "import b"):
+    for began, title in ((1.0, "import a"), (2.0, "import b")):
         made = store.add(kind="import", title=title, spec={"entry": "", "arguments": {}})
-        store.update(made.id, state="done", progress=1.0, started_at=1.0, finished_at=8.0)
+        store.update(made.id, state="done", progress=1.0, started_at=began, finished_at=began + 7)
     async with open_app() as pilot:
         await pilot.press("f9", "8")
         await settle(pilot)
