@@ -102,6 +102,21 @@ def resolve(chain: Chain, tools: ChainTools, *, model: str = "", pins: Mapping[s
     return found
 
 
+def refuse_unasked(resolved: Resolved, model: str) -> None:
+    """Refuse a model that was given for a chain in which no step would ask it.
+
+    Raises:
+        InputRefusedError: ``model_unused``.
+    """
+    if model and model not in resolved.models:
+        asked = ", ".join(resolved.models) or "none"
+        raise InputRefusedError(
+            "model_unused",
+            f"no step would ask {model}: the chain or its steps name theirs, {asked}",
+            "Leave --model out, or change the model in the chain.",
+        )
+
+
 def problems_in(chain: Chain, tools: ChainTools, *, model: str = "") -> tuple[Resolved | None, list[Problem]]:
     """As :func:`resolve`, with the problems told and not raised."""
     try:

@@ -66,7 +66,7 @@ def check(
     """Look for all that is wrong with a chain before it runs, each with its line. Exit 3 if there is anything."""
     from llmops_tui.chains.definition import ChainRefusedError
     from llmops_tui.chains.reading import parse_chain
-    from llmops_tui.chains.resolution import problems_in
+    from llmops_tui.chains.resolution import problems_in, refuse_unasked
     from llmops_tui.chains.tools import ChainTools
 
     session = session_of(context)
@@ -89,6 +89,7 @@ def check(
         with ChainTools(session.catalog) as tools:
             resolved, problems = problems_in(chain, tools, model=model)
         if resolved is not None:
+            refuse_unasked(resolved, model)
             order = resolved.orders[chain.body.place]
     data = {
         "chain": ref or str(file),

@@ -60,6 +60,7 @@ def run(
     detach: _Detach = False,
 ) -> None:
     """Run a chain as a job, once or for each row of a dataset. Killed, llmops job resume goes on with it."""
+    from llmops_tui.chains.resolution import refuse_unasked
     from llmops_tui.chains.runs import RunOptions, prepare_run, read_input
     from llmops_tui.chains.store import ChainStore
     from llmops_tui.chains.tools import ChainTools
@@ -70,6 +71,7 @@ def run(
     options = RunOptions(model, dataset, _pairs(columns, "--column"), limit, fresh)
     with ChainTools(session.catalog) as tools:
         asked, resolved = prepare_run(tools, ref, given, options)
+        refuse_unasked(resolved, model)
         _start(session, tools, asked, resolved, plan=plan, detach=detach)
 
 

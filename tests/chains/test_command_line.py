@@ -26,3 +26,14 @@ def test_a_run_of_which_every_row_failed_is_no_success(sample: Workspace, tmp_pa
     assert (told["code"], told["message"]) == ("all_failed", "every row of each failed")
     none = llmops.run("chain", "run", "reading", "-i", "texts=[]")
     assert (none["output"], none["all_failed"]) == ([], "")
+
+
+def test_a_model_that_no_step_would_ask_is_refused_by_name(sample: Workspace, tmp_path: Path) -> None:
+    llmops, file = Llmops(sample), tmp_path / "own.yaml"
+    file.write_text("model: support-base\ninputs: {question: text}\nsteps:\n  answer: {prompt: support}\n")
+    llmops.run("chain", "save", "own", "--file", str(file))
+    given = ("-i", "question=hello", "--plan", "--model")
+    assert llmops.run("chain", "run", "own", *given, "support-base")
+    for arguments in (("run", "own", *given, "nothere"), ("check", "own", "--model", "nothere")):
+        told = llmops.run("chain", *arguments, code=3)["error"]
+        assert (told["code"], "support-base" in told["message"]) == ("model_unused", True)
