@@ -115,8 +115,10 @@ class Bisection:
         number = case_number(known, case, hint)
         way = _way(store.prompts.versions(last.prompt, candidates=True), first, last)
         found = cls(store, suite, way, number, chosen, column.model, metrics[chosen], fresh)
-        runs = store.all()
-        for version in () if fresh else found.versions:
+        runs = [] if fresh else store.all()
+        # What a run would ask is worked out for those alone of which there may be one: a prompt may have thousands.
+        ran = {run.asked.prompt for run in runs}
+        for version in (one for one in found.versions if one.ref in ran):
             try:
                 found._take(version, runs)
             except InputRefusedError as error:
