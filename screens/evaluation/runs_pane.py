@@ -72,18 +72,18 @@ class RunsPane(Pane):
 
     @property
     def marked(self) -> list[str]:
-        """The runs that are selected, the baseline first."""
-        return list(self._list.selected)
+        """The runs that are selected, the baseline first: that which was selected last."""
+        return list(reversed(self._list.selected))
 
     def mark(self, names: Sequence[str]) -> None:
         """Select these runs, as far as they are there; the first is the baseline."""
         here = {state.run.name for state in self.states}
-        self._list.select(name for name in names if name in here)
+        self._list.select(name for name in reversed(names) if name in here)
 
     @property
     def _baseline(self) -> str:
-        """The run that was selected first."""
-        return next(iter(self._list.selected), "")
+        """The run that was selected last: the key on another run moves it there."""
+        return next(reversed(self._list.selected), "")
 
     @property
     def baseline(self) -> EvalRun | None:
