@@ -19,8 +19,8 @@ _SECOND_LOOK_SECONDS = 1.0
 
 _INTERPRETERS = re.compile(r"(python|pypy|node|ruby|perl|bash|sh|zsh|dash)[\d.]*$")
 _SHELL = frozenset({"bash", "sh", "zsh", "dash"})
-# Letters of options that leave the next word alone, and of those that take it, or the rest of their own word. What comes after any
-# other is not known to be a file: it may be a program's text, or an argument of one.
+# Letters of options that leave the next word alone, and of those that take it, or the rest of their own word. What comes after
+# any other is not known to be a file: it may be a program's text, or an argument of one.
 _LETTERS = {
     "python": ("bBdEiIOPqRsSuvx", "WX"), "node": ("ci", "rC"), "ruby": ("wvdnpalsS", "IrC"), "perl": ("wWtTnpal", "I"),
     "shell": ("abefhiklmnpruvxBCEHPT", "oO"),

@@ -173,6 +173,14 @@ def test_the_pages_of_a_pdf_are_separated() -> None:
     assert pdf_text(pdf("First page", "Second page")) == "First page\fSecond page"
 
 
+def test_a_pdf_is_read_though_what_a_page_draws_is_missing() -> None:
+    font, missing = b"/Resources << /Font", b"/Resources << /XObject << /Im 99 0 R >> /Font"
+    first, _, rest = pdf("", "Hello text").partition(font)
+    assert pdf_text(first + missing + rest) == "\fHello text"
+    with pytest.raises(UnreadablePdfError, match=r"it has no text$"):
+        pdf_text(pdf("").replace(font, missing))
+
+
 def test_a_pdf_without_text_that_can_be_read_says_why() -> None:
     whole = pdf("First page")
     for raw, told in (
