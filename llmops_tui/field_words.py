@@ -21,7 +21,8 @@ class ByteCount:
     """Annotates a number of bytes: it is said with a unit where that says the same, and understood with any. Files have bytes."""
 
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)b?", re.IGNORECASE)
+# A comma parts thousands only: of "1,5" it is not known what is meant.
+_SIZE = re.compile(r"((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*([kmgt])(i?)b?", re.IGNORECASE)
 _POWERS = "kmgt"
 
 
@@ -35,13 +36,13 @@ def size_words(size: int) -> str | None:
 
 def size_of(text: str) -> int | None:
     """The bytes that a text such as ``1.5 GiB`` or ``500 MB`` says; none where it is no number with such a unit."""
-    match = _SIZE.fullmatch(text.strip().replace(",", ""))
+    match = _SIZE.fullmatch(text.strip())
     if match is None:
         return None
     number, unit, binary = match.groups()
     base: int = 1024 if binary else 1000
     power: int = base ** (_POWERS.index(unit.lower()) + 1)
-    return round(float(number) * power)
+    return round(float(number.replace(",", "")) * power)
 
 
 def is_byte_count(info: FieldInfo) -> bool:

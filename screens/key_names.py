@@ -25,6 +25,11 @@ def _stroke(written: str) -> str:
     if written == "+" or written.endswith("++"):
         held, last = held.removesuffix("+"), "+"
     beside = [one.strip().lower() for one in held.split("+")] if held else []
+    if len(last) == 1 and last.isalpha():
+        # As terminals tell them: with shift the capital by itself, with ctrl the small letter.
+        if beside == ["shift"]:
+            return last.upper()
+        last = last.lower() if "ctrl" in beside else last
     name = _name(last)
     return "+".join([*beside, name]) if name and _HELD.issuperset(beside) else ""
 
@@ -35,11 +40,10 @@ def _name(last: str) -> str:
             return last
         found = unicodedata.name(last, "").lower().replace("-", "_").replace(" ", "_")
         return KEY_NAME_REPLACEMENTS.get(found, found)
-    name = _SHORT.get(last.lower(), last)
+    name = _SHORT.get(last.lower(), last.lower())
     if name in _NAMED or name in KEY_NAME_REPLACEMENTS.values():
         return name
     try:
-        unicodedata.lookup(name.replace("_", " "))
+        return _name(unicodedata.lookup(name.replace("_", " ")))
     except KeyError:
         return ""
-    return name

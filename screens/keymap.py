@@ -83,11 +83,16 @@ def keys_of(action: Action, keymap: dict[str, str]) -> list[str]:
 def _written(keys: str) -> list[str]:
     """Keys as they stand in the file; a comma that is one stands alone between two, at an end, or behind a plus."""
     found: list[str] = []
+    empty = False
     for part in keys.split(","):
         if part.strip():
             found.append(part.strip())
         elif found and found[-1].endswith("+") and not found[-1].endswith("++"):
             found[-1] += ","
+            continue
+        elif empty:
+            found.append(",")
+        empty = not part.strip() and not empty
     return found
 
 

@@ -29,7 +29,7 @@ MEANING = "??"
 # How one begins that is searched for by words.
 WORDS = "?"
 # An SQL filter that lists rows, which are shown in the order of the list: those that belong together stand together.
-_LISTED = re.compile(rf"=\s*{ROW}\s+IN\s*\(([\d\s,]+)\)\s*", re.IGNORECASE)
+_LISTED = re.compile(rf"=\s*{ROW}\s+IN\s*\((\s*\d{{1,18}}\s*(?:,\s*\d{{1,18}}\s*)*)\)\s*", re.IGNORECASE)
 BLOCK = 256
 _BLOCKS = 24
 _CELL = 300
@@ -127,7 +127,7 @@ class RowWindow:
             self._selected, self.view = _Selected(), view
             return
         if not view.sort and (listed := _LISTED.fullmatch(view.filter)):
-            numbers = dict.fromkeys(int(number) for number in listed[1].split(",") if number.strip())
+            numbers = dict.fromkeys(int(number) for number in listed[1].split(","))
             self._select_found(view, [number for number in numbers if number < self.version.rows])
             return
         condition = self._condition(view.filter)

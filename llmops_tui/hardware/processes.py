@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,15 @@ _SECOND_LOOK_SECONDS = 1.0
 
 
 _INTERPRETERS = re.compile(r"(python|pypy|node|ruby|perl|bash|sh|zsh|dash)[\d.]*$")
-# Options whose next word is a program's text, and those whose next word is theirs.
-_TAKE_TEXT, _TAKE_A_WORD = frozenset({"-c", "-e", "--eval"}), frozenset({"-W", "-X", "-r", "--require"})
+_SHELL = frozenset({"bash", "sh", "zsh", "dash"})
+# Letters of options that leave the next word alone, and of those that take it, or the rest of their own word. What comes after
+# any other is not known to be a file: it may be a program's text, or an argument of one.
+_LETTERS = {
+    "python": ("bBdEiIOPqRsSuvx", "WX"), "node": ("ci", "rC"), "ruby": ("wvdnpalsS", "IrC"), "perl": ("wWtTnpal", "I"),
+    "shell": ("abefhiklmnpruvxBCEHPT", "oO"),
+}  # fmt: skip
+_TEXT_OPTIONS = frozenset({"--eval", "--print"})
+_FILE, _MODULE = re.compile(r"[\w.+@-]{1,64}"), re.compile(r"[\w.]{0,128}")
 
 
 @dataclass(frozen=True)
@@ -143,19 +150,44 @@ class ProcessSampler:
 def program_of(name: str, words: Sequence[str]) -> str:
     """What an interpreter runs, by its command line: ``python -m pytest``, ``python train.py``; else its name alone.
 
-    Nothing else is taken from the command line, where secrets may stand.
+    It is told where each option before it is known. Nothing else is taken from the command line, where secrets may stand.
     """
+    found = _INTERPRETERS.match(name)
+    if found is None:
+        return name
+    kind = "shell" if found[1] in _SHELL else "python" if found[1] == "pypy" else found[1]
     rest = iter(words[1:])
     for word in rest:
-        if word == "-m" and name.startswith("python"):
-            return f"{name} -m {next(rest, '')}".rstrip()
-        if word in _TAKE_TEXT:
-            return name
-        if word in _TAKE_A_WORD:
-            next(rest, None)
-        elif not word.startswith("-"):
-            return f"{name} {word.rstrip('/').rpartition('/')[2]}"
+        if not word.startswith(("-", "+") if kind == "shell" else "-"):
+            file = word.rstrip("/").rpartition("/")[2]
+            return f"{name} {file}" if _FILE.fullmatch(file) else name
+        if word.startswith("--"):
+            if "=" not in word or word.partition("=")[0] in _TEXT_OPTIONS:
+                return name
+        elif (ending := _ending(kind, word[1:], rest)) is not None:
+            return f"{name} {ending}".rstrip()
     return name
+
+
+def _ending(kind: str, letters: str, rest: Iterator[str]) -> str | None:
+    """What is told after the name, nothing or a module, where an option's letters end the options; none where they do not."""
+    flags, with_word = _LETTERS[kind]
+    if not letters:
+        # The program comes from the standard input, and the words that follow are its arguments.
+        return ""
+    for place, letter in enumerate(letters, 1):
+        joined = letters[place:]
+        if letter in with_word:
+            if kind == "shell" or not joined:
+                next(rest, None)
+            if kind != "shell":
+                return None
+        elif kind == "python" and letter == "m":
+            module = joined or next(rest, "")
+            return f"-m {module}" if _MODULE.fullmatch(module) else ""
+        elif letter not in flags:
+            return ""
+    return None
 
 
 def _ours(pid: int, parents: dict[int, int], ours: dict[int, Ours]) -> Ours | None:

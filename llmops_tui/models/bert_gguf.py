@@ -11,9 +11,10 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from llmops_tui.models.encoders import RANK
 from llmops_tui.models.gguf_writing import Fact, write_gguf
 
-MEAN, CLS, RANK = 1, 2, 4
+MEAN, CLS = 1, 2
 # llama.cpp's numbers of kinds of tokens and of files.
 _NORMAL, _CONTROL = 1, 3
 _ALL_F32, _MOSTLY_F16 = 0, 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# llama.cpp's number of the pooling of models that rank.
+RANK = 4
 _ENCODERS = ("bert", "electra", "embed", "mpnet", "t5encoder")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llmops_tui.models.encoders import RANK, is_encoder
 from llmops_tui.models.records import ModelHeader
 
 # llama.cpp's file types, by the names users know.
@@ -93,6 +94,21 @@ class GgufHeader:
         value = self.metadata.get("tokenizer.chat_template")
         return str(value) if value is not None else None
 
+    @property
+    def pooling(self) -> int | None:
+        """How the vectors of all tokens become one, by llama.cpp's number; none where the file does not say."""
+        value = self.metadata.get(f"{self.architecture}.pooling_type")
+        return int(value) if value is not None else None
+
+    @property
+    def task(self) -> str:
+        """What the model does with texts, by the names that Hugging Face has for tasks."""
+        if self.pooling == RANK:
+            labels = self.metadata.get(f"{self.architecture}.classifier.output_labels")
+            return "text-classification" if labels else "text-ranking"
+        embeds = self.metadata.get(f"{self.architecture}.attention.causal") is False or bool(self.pooling)
+        return "feature-extraction" if embeds or is_encoder(self.architecture) else "text-generation"
+
     def summary(self) -> ModelHeader:
         """The facts that are kept in the catalog and shown to people."""
         name = self.metadata.get("general.name")
@@ -110,6 +126,7 @@ class GgufHeader:
             # Early adapters say of what kind they are, and not that they are adapters.
             "type": "adapter" if "adapter.type" in self.metadata else self.metadata.get("general.type", "model"),
             "chat_template": self.chat_template,
+            "task": self.task,
         }
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from llmops_tui.errors import LlmopsError
-from llmops_tui.models.bert_gguf import RANK
-from llmops_tui.models.encoders import is_encoder
+from llmops_tui.models.encoders import RANK, is_encoder
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.gguf_header import GgufHeader
 from llmops_tui.models.registry import Model
@@ -12,7 +11,7 @@ from llmops_tui.models.registry import Model
 
 def ranks(header: GgufHeader) -> bool:
     """Whether a file's header says so."""
-    return header.metadata.get(f"{header.architecture}.pooling_type") == RANK
+    return header.pooling == RANK
 
 
 def is_ranker(model: Model) -> bool:
@@ -36,14 +35,9 @@ def task_of(model: Model) -> str:
         family = str(model.header.get("architecture") or "")
         return "feature-extraction" if is_encoder(family) else "text-generation"
     try:
-        header = read_header(model.path)
+        return read_header(model.path).task
     except LlmopsError:
         return ""
-    facts, family = header.metadata, header.architecture
-    if ranks(header):
-        return "text-classification" if facts.get(f"{family}.classifier.output_labels") else "text-ranking"
-    embeds = facts.get(f"{family}.attention.causal") is False or facts.get(f"{family}.pooling_type")
-    return "feature-extraction" if embeds or is_encoder(family) else "text-generation"
 
 
 # By llama.cpp's number; where a file names none, the engine takes the mean.
@@ -58,4 +52,4 @@ def pooling_of(model: Model) -> str:
         header = read_header(model.base.path)
     except LlmopsError:
         return ""
-    return _POOLINGS.get(int(header.metadata.get(f"{header.architecture}.pooling_type", 1)), "mean")
+    return _POOLINGS.get(1 if header.pooling is None else header.pooling, "mean")

@@ -24,6 +24,8 @@ class ModelHeader(TypedDict, total=False):
     # ``adapter`` or ``model``.
     type: str
     chat_template: str | None
+    # What it does with texts, as its file says; those that were registered by earlier versions have none.
+    task: str
     # Of a folder: its files, from there.
     files: list[str]
     # Where it was fetched from.

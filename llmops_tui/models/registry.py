@@ -29,6 +29,7 @@ from llmops_tui.workspace.written import note_there
 if TYPE_CHECKING:
     import duckdb
 
+_WRITES = "text-generation"
 _COLUMNS = "name, kind, path, sha256, size_bytes, header, added_at, verified_at"
 
 
@@ -90,8 +91,9 @@ class Model:
 
     @property
     def writes(self) -> bool:
-        """Whether it writes text, as far as its architecture tells; a remote model is taken to."""
-        return not is_encoder(str(self.header.get("architecture") or ""))
+        """Whether it writes text, as its file says, or else its architecture; a remote model is taken to."""
+        architecture = str(self.header.get("architecture") or "")
+        return self.header.get("task", _WRITES) == _WRITES and not is_encoder(architecture)
 
     @property
     def present(self) -> bool:

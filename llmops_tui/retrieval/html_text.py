@@ -23,10 +23,18 @@ _ENDED_BY = {
     "li": frozenset({"li"}), "dt": frozenset({"dt", "dd"}), "dd": frozenset({"dt", "dd"}), "option": frozenset({"option"}),
     "td": _CELLS | _ROWS | _GROUPS, "th": _CELLS | _ROWS | _GROUPS, "tr": _ROWS | _GROUPS,
 }  # fmt: skip
+# What another element's end or beginning takes along where it was not ended.
+_PHRASES = frozenset({"a", "b", "code", "em", "font", "i", "p", "small", "span", "strong", "u"})
 _NOT_SHOWN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\s*(?:$|[;!])", re.IGNORECASE)
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_ENDING_A_PARAGRAPH = _BLOCKS | _HEADINGS.keys()
 _SPACE = re.compile(r"\s+")
 _EMPTY = re.compile(r"\n{3,}")
+
+
+def _ended_by(tag: str) -> frozenset[str]:
+    """The elements that end one where they begin."""
+    return _ENDING_A_PARAGRAPH if tag == "p" else _ENDED_BY.get(tag, frozenset())
 
 
 def _hides(tag: str, attrs: list[tuple[str, str | None]]) -> bool:
@@ -46,11 +54,14 @@ class _NotShown:
     def __init__(self, tag: str) -> None:
         self.tag = tag
         self._within: list[str] = []
+        # Of them how many paragraphs ended unsaid: their end tags, where they come after all, end nothing.
+        self._paragraphs = 0
 
     def ends_at_start(self, tag: str) -> bool:
-        """Whether it ends where another begins."""
-        unsaid = _BLOCKS | _HEADINGS.keys() if self.tag == "p" else _ENDED_BY.get(self.tag, frozenset())
-        if not self._within and tag in unsaid:
+        """Whether it ends where another begins, which ends first what is open within and need not be ended."""
+        while self._within and tag in _ended_by(self._within[-1]):
+            self._paragraphs += self._within.pop() == "p"
+        if all(tag in _ended_by(one) or one in _PHRASES for one in self._within) and tag in _ended_by(self.tag):
             return True
         if tag not in _VOID:
             self._within.append(tag)
@@ -60,6 +71,9 @@ class _NotShown:
         """Whether it ends at an end tag: its own, or one of an element around it."""
         if tag in self._within:
             del self._within[len(self._within) - 1 - self._within[::-1].index(tag) :]
+            return False
+        if tag == "p" and self._paragraphs:
+            self._paragraphs -= 1
             return False
         return tag == self.tag or tag in _BLOCKS or tag in _HEADINGS or tag in _CELLS
 

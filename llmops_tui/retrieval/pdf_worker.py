@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -14,12 +15,14 @@ from llmops_tui.jobs.process import end_when_orphaned
 from llmops_tui.regular_files import open_given
 
 if TYPE_CHECKING:
-    from pypdf import PageObject
+    from pypdf import PageObject, PdfReader
 
 GREETING = "."
 MOST_BYTES = 256 << 20
 _MEMORY = 2 << 30
 _MOST_TEXT = 8_000_000
+# The library does not foresee all that a damaged file can be.
+_UNFORESEEN = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class UnreadablePdfError(Exception):
@@ -41,12 +44,11 @@ def pdf_text(data: bytes) -> str:
         reader = PdfReader(io.BytesIO(data), strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
             raise UnreadablePdfError("it is encrypted, and opens with a password alone")
-        pages, size, pictures = [], 0, False
+        pages, size = [], 0
         for page in reader.pages:
             # Pages end with a form feed, which is then nothing else.
             pages.append(page.extract_text().replace("\f", "\n"))
             size += len(pages[-1])
-            pictures = pictures or (not size and _has_pictures(page))
             if size > _MOST_TEXT:
                 raise UnreadablePdfError(f"it has more than {_MOST_TEXT:,} characters of text")
     except UnreadablePdfError:
@@ -54,17 +56,23 @@ def pdf_text(data: bytes) -> str:
     except (PyPdfError, NotImplementedError) as error:
         # Of a kind of encryption that it does not know, too.
         raise UnreadablePdfError(f"it cannot be read as a PDF: {_short(error)}") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        # The library does not foresee all that a damaged file can be.
+    except _UNFORESEEN as error:
         raise UnreadablePdfError(f"it is damaged: {type(error).__name__}: {_short(error)}") from error
     if not any(page.strip() for page in pages):
-        scanned = ": its pages are pictures, which a program that recognises text has to read" if pictures else ""
-        raise UnreadablePdfError(f"it has no text{scanned}" if pages else "it has no pages")
+        scanned = _has_pictures(reader)
+        told = ": its pages are pictures, which a program that recognises text has to read" if scanned else ""
+        raise UnreadablePdfError(f"it has no text{told}" if pages else "it has no pages")
     return "\f".join(pages)
 
 
-def _has_pictures(page: PageObject) -> bool:
-    """Whether a page draws one, as scanned ones do."""
+def _has_pictures(reader: PdfReader) -> bool:
+    """Whether a page draws one, as scanned ones do; not where a damaged file does not tell."""
+    with contextlib.suppress(*_UNFORESEEN):
+        return any(_draws_picture(page) for page in reader.pages)
+    return False
+
+
+def _draws_picture(page: PageObject) -> bool:
     has = page.get("/Resources")
     drawn = has.get_object().get("/XObject") if has is not None else None
     return drawn is not None and any(

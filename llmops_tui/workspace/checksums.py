@@ -13,17 +13,16 @@ import json
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from threading import Lock
+from typing import Any, BinaryIO
 
 from llmops_tui.errors import InputRefusedError
 from llmops_tui.foreign_text import parse_json
 from llmops_tui.regular_files import kind_of_place, read_regular
 from llmops_tui.workspace.checksum_scope import CHECKSUMS_FILE, checksummed_files, kind_of
-from llmops_tui.workspace.duckdb_blocks import marks_of, same_parts
 from llmops_tui.workspace.files import reason, sha256_text, write_atomic
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held, locked
@@ -33,12 +32,13 @@ from llmops_tui.workspace.written import Notes, all_noted, drop_notes, is_as_not
 
 _CHUNK = 1 << 16
 _MOST_CHUNKS = 4096
+# Below this a second thread takes longer to begin than it saves.
+_LONG = 4 * 1024 * 1024
 _WAIT_SECONDS = 10.0
 # Larger files are hashed when somebody checks: the catalog, or a checkpoint's own list, has their hashes already.
 LARGE = 256 * 1024 * 1024
 # Where others go on in new files: what is printed, copies of the catalog.
 _APPENDED = ("logs/", "backups/")
-_NONE: Final[Mapping[int, str]] = MappingProxyType({})
 _DUCKDB_HEADERS = (4096, 8192)
 _DUCKDB_HEADER = struct.Struct("<QQ")
 
@@ -48,7 +48,6 @@ class FileChecksum:
     """One file as it was left: its size, when it was written, the hash of each part, and a database's count of writes.
 
     ``inode`` tells a file that was replaced, as we do it, from one that was changed in place, which only logs are.
-    ``marks`` are the checksums that the blocks of a DuckDB file have of their own, where they were right.
     """
 
     size: int
@@ -56,22 +55,16 @@ class FileChecksum:
     inode: int
     chunks: tuple[str, ...]
     writes: int | None = None
-    marks: tuple[str, ...] = ()
 
     def as_json(self) -> list[Any]:
         """As the file of checksums has it."""
-        marks = ["".join(self.marks)] if self.marks else []
-        return [self.size, self.mtime_ns, self.inode, "".join(self.chunks), self.writes, *marks]
+        return [self.size, self.mtime_ns, self.inode, "".join(self.chunks), self.writes]
 
     @classmethod
     def from_json(cls, raw: list[Any]) -> FileChecksum:
         """A recorded checksum."""
-        size, mtime_ns, inode, joined, writes, *marks = raw
-        return cls(size, mtime_ns, inode, _apart(joined), writes, _apart("".join(marks)))
-
-
-def _apart(joined: str) -> tuple[str, ...]:
-    return tuple(joined[i : i + 16] for i in range(0, len(joined), 16))
+        size, mtime_ns, inode, joined, writes = raw
+        return cls(size, mtime_ns, inode, tuple(joined[i : i + 16] for i in range(0, len(joined), 16)), writes)
 
 
 @dataclass
@@ -198,7 +191,7 @@ def _fresh(workspace: Workspace, name: str, before: FileChecksum | None, *, larg
     """The checksum of a file as it is now; none where the old one is evidence, or where it cannot be checksummed now."""
     if not large and _size(workspace.root / name) > LARGE:
         return None
-    found = checksum_of_file(workspace, name, before)
+    found = checksum_of_file(workspace, name)
     return None if found is not None and before is not None and _spoilt(workspace, name, before, found) else found
 
 
@@ -233,12 +226,8 @@ def _nothing_lost(workspace: Workspace) -> bool:
         return False
 
 
-def checksum_of_file(workspace: Workspace, name: str, before: FileChecksum | None = None) -> FileChecksum | None:
-    """The checksum of one file as it is now; none where it is just being written, gone, or no file.
-
-    Parts of the catalog that DuckDB has not written since ``before`` are not read: they keep their hashes, and what became of
-    them by other hands is found by a check.
-    """
+def checksum_of_file(workspace: Workspace, name: str) -> FileChecksum | None:
+    """The checksum of one file as it is now; none where it is just being written, gone, or no file."""
     path = workspace.root / name
     if not path.is_file():
         # Opening a pipe would wait for whoever writes it.
@@ -250,7 +239,7 @@ def checksum_of_file(workspace: Workspace, name: str, before: FileChecksum | Non
         facts = path.stat()
         if kind == "duckdb" and path.with_name(path.name + ".wal").exists():
             return None
-        fresh = _made(path, facts, kind, before)
+        fresh = _made(path, facts, kind)
         after = path.stat()
         steady = (after.st_size, after.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
     except (OSError, sqlite3.Error):
@@ -266,30 +255,44 @@ def chunk_size(size: int) -> int:
     return part
 
 
-def chunks_of(path: Path, size: int, known: Mapping[int, str] = _NONE) -> tuple[str, ...]:
+def chunks_of(path: Path, size: int) -> tuple[str, ...]:
     """The hash of each part of the first ``size`` bytes; the counter of writes of a SQLite file is left out.
 
-    Those that are ``known``, by their number, are not read.
+    Those of a long file are made in two threads, which take its parts in turns.
     """
-    found: list[str] = []
-    part = chunk_size(size)
+    found: dict[int, str] = {}
     blank = kind_of(path.name) == "sqlite"
+    turn = Lock()
     with open_raw(path) if blank else path.open("rb") as file:
-        left = size
-        while left > 0:
-            if (hashed := known.get(len(found))) is not None:
-                file.seek(part, os.SEEK_CUR)
-                left -= part
-                found.append(hashed)
-                continue
-            raw = file.read(min(part, left))
-            if not raw:
-                break
-            left -= len(raw)
-            if blank and not found:
-                raw = raw[: COUNTER.start] + b"\0\0\0\0" + raw[COUNTER.stop :]
-            found.append(hashlib.blake2b(raw, digest_size=8).hexdigest())
-    return tuple(found)
+        parts = enumerate(_parts(file, size))
+
+        def hash_parts() -> None:
+            while True:
+                with turn:
+                    number, raw = next(parts, (0, b""))
+                if not raw:
+                    return
+                if blank and not number:
+                    raw = raw[: COUNTER.start] + b"\0\0\0\0" + raw[COUNTER.stop :]
+                found[number] = hashlib.blake2b(raw, digest_size=8).hexdigest()
+
+        if size < _LONG:
+            hash_parts()
+        else:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(1) as beside:
+                other = beside.submit(hash_parts)
+                hash_parts()
+                other.result()
+    return tuple(found[number] for number in range(len(found)))
+
+
+def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:
+    part, left = chunk_size(size), size
+    while left > 0 and (raw := file.read(min(part, left))):
+        left -= len(raw)
+        yield raw
 
 
 def writes_of(path: Path, kind: str) -> int | None:
@@ -313,17 +316,10 @@ def writes_of(path: Path, kind: str) -> int | None:
     return None
 
 
-def _made(path: Path, facts: os.stat_result, kind: str, before: FileChecksum | None = None) -> FileChecksum:
-    size, writes = facts.st_size, writes_of(path, kind)
-    marks: tuple[str, ...] = ()
-    known: dict[int, str] = {}
-    # Of a large one each mark that is new would cost more than its hash does, and no command has it hashed.
-    if kind == "duckdb" and size <= LARGE:
-        old = before if before is not None and before.inode == facts.st_ino else None
-        marks = marks_of(path, size, old.marks if old else ())
-        if old is not None and (part := chunk_size(size)) == chunk_size(old.size):
-            known = {n: old.chunks[n] for n in same_parts(old.marks, marks, part, min(size, old.size))}
-    return FileChecksum(size, facts.st_mtime_ns, facts.st_ino, chunks_of(path, size, known), writes, marks)
+def _made(path: Path, facts: os.stat_result, kind: str) -> FileChecksum:
+    return FileChecksum(
+        facts.st_size, facts.st_mtime_ns, facts.st_ino, chunks_of(path, facts.st_size), writes_of(path, kind)
+    )
 
 
 def _spoilt(workspace: Workspace, name: str, before: FileChecksum, fresh: FileChecksum) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from llmops_tui.chains.store import ChainStore
 from llmops_tui.counts import counted
 from llmops_tui.errors import InputRefusedError
-from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.widgets.danger_dialog import DangerDialog
+from screens.widgets.dialogs import LineDialog
 
 if TYPE_CHECKING:
     from llmops_tui.chains.store import ChainVersion
@@ -67,7 +68,7 @@ async def write_chain(shell: Shell, name: str, text: str) -> None:
     if not asked:
         return
     path = with_home(asked)
-    if path.exists() and not await shell.ask(ConfirmDialog(f"Replace {path}?", "What is in it goes.")):
+    if path.exists() and not await shell.ask(DangerDialog(f"Replace {path}?", "What is in it goes.")):
         return
     await asyncio.to_thread(write_atomic, path.resolve(), text, mode=0o644)
     shell.say(f"Written to {path}; llmops chain save --file reads it.")
@@ -80,8 +81,8 @@ async def remove_chain(shell: Shell, version: ChainVersion) -> bool:
     store = ChainStore(shell.services.catalog)
     versions = await asyncio.to_thread(store.versions, version.name)
     labels = ", ".join(label for one in versions for label in one.labels)
-    told = f"{counted(len(versions), 'version')} go{f', with the labels {labels}' if labels else ''}, and cannot be brought back."
-    if not await shell.ask(ConfirmDialog(f"Delete the chain {version.name}?", f"{told} Its runs stay.")):
+    told = f"{counted(len(versions), 'version')} go{f', with the labels {labels}' if labels else ''}."
+    if not await shell.ask(DangerDialog(f"Delete the chain {version.name}?", f"{told} Its runs stay.")):
         return False
     await asyncio.to_thread(store.remove, version.name)
     await asyncio.to_thread(forget_archived, shell.services.workspace, Archivable.CHAIN, version.name)

@@ -125,14 +125,15 @@ def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
             f"median {facts['p50']:,.4g}, p95 {facts['p95']:,.4g}",
         ]
     parts: list[str | tuple[str, str]] = [(f"  {line}\n", "$muted") for line in lines]
-    for value, count in _telling(column.get("top", [])[:_TOP]):
+    for value, count in _telling(column):
         parts += [f"  {fit(safe_line(str(value), 200), 20, middle=True)}", (f" {count:,}\n", "$muted")]
     return parts
 
 
-def _telling(top: list[list[Any]]) -> list[list[Any]]:
-    """The values that are the most frequent; none where as many are as frequent as fit here."""
-    return [] if len(top) == _TOP and top[0][1] == top[-1][1] else top
+def _telling(column: ColumnStatistics) -> list[list[Any]]:
+    """The values that are the most frequent; none where more than fit here are as frequent."""
+    top = column.get("top", [])[:_TOP]
+    return [] if column["distinct"] > _TOP and top and top[0][1] == top[-1][1] else top
 
 
 def check_columns(of: int) -> list[Column[Problem]]:

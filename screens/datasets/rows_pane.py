@@ -218,7 +218,9 @@ class RowsPane(Pane):
         place = await asyncio.to_thread(window.index_of, row) if stays and row is not None else None
         if self.window is window:
             self._table.show(window, place or 0)
-            self._found = self._found if self._found is not None and self._found.filter == view.filter else None
+            # Sorted otherwise, no row stands below what it repeats.
+            kept = self._found is not None and self._found.filter == view.filter and not view.sort
+            self._found = self._found if kept else None
             self._table.repeats = self._found.repeats if self._found is not None else {}
             self._show_title()
             self._cursor_moved()

@@ -190,8 +190,11 @@ class HomeScreen(LiveScreen):
         )
         self._at_work = {job.id for job in self._jobs if job.state == JobState.RUNNING}
         runs = self._seen.runs[:1]
-        states = services.training.states([services.training.get(name) for name, _ in runs], self._jobs)
-        self._newest_run = states[0].state if states else ""
+        self._newest_run = ""
+        # One that cannot be read has no state; the training screen and the check tell of it.
+        with contextlib.suppress(LlmopsError):
+            states = services.training.states([services.training.get(name) for name, _ in runs], self._jobs)
+            self._newest_run = states[0].state if states else ""
         score = self._seen.scores[0] if self._seen.scores else None
         self._courses = read_courses(services.catalog, score, self._since)
         folder = None

@@ -79,11 +79,13 @@ def displaced(there: Sequence[Notification], coming: Notification) -> list[Notif
     """Which notifications go where another one comes, the oldest first in ``there``.
 
     The undo key takes back what was done last, so older news that names it is no longer so; news that was read makes room;
-    and of more than there is room for, what weighs least and is the oldest.
+    and of more than there is room for, what weighs least and is the oldest. What weighs more than the coming one stays beside it.
     """
     gone = [one for one in there if is_news(one) and is_news(coming) and (_was_last(one, coming) or was_read(one))]
-    left = sorted((one for one in there if one not in gone), key=lambda one: _WEIGHTS[one.severity])
-    return gone + left[: max(0, len(left) - _MOST + 1)]
+    left = [one for one in there if one not in gone]
+    lighter = [one for one in left if _WEIGHTS[one.severity] <= _WEIGHTS[coming.severity]]
+    lighter.sort(key=lambda one: _WEIGHTS[one.severity])
+    return gone + lighter[: max(0, len(left) - _MOST + 1)]
 
 
 def _was_last(one: Notification, coming: Notification) -> bool:

@@ -223,7 +223,17 @@ def test_a_window_shows_the_rows_of_a_filter(window: RowWindow, view: View, rows
 
 
 @pytest.mark.parametrize(
-    "text", ["= nothing = 1", "= (", "= 1) OR (1=1", "~(", "= (SELECT count(*) FROM read_text('/etc/passwd')) > 0"]
+    "text",
+    [
+        "= _row IN (1 2)",
+        "= _row IN (1,)(2)",
+        f"= _row IN ({'9' * 5000})",
+        "= nothing = 1",
+        "= (",
+        "= 1) OR (1=1",
+        "~(",
+        "= (SELECT count(*) FROM read_text('/etc/passwd')) > 0",
+    ],
 )
 def test_a_filter_that_cannot_be_used_is_refused_and_the_rows_stay(window: RowWindow, text: str) -> None:
     window.select(View("= n < 10"))

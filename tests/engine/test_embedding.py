@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
-from llmops_tui.models.bert_gguf import CLS, MEAN, RANK, write_bert
+from llmops_tui.models.bert_gguf import CLS, MEAN, write_bert
 from llmops_tui.models.embedding_memory import LONGEST, embedding_memory, embedding_shape
+from llmops_tui.models.encoders import RANK
 from llmops_tui.models.engine_settings import EngineSettings
 from llmops_tui.models.gguf import read_header
 from llmops_tui.models.memory import estimate
+from llmops_tui.models.registry import ModelRegistry
+from llmops_tui.workspace.catalog import Catalog
+from llmops_tui.workspace.layout import Workspace
 from tests.engine.engines import MODEL, Bench, questions, rewrite_gguf, write_adapter, write_mamba
 from tests.representatives import representatives
 from tests.waiting import wait_for
@@ -359,6 +363,20 @@ def test_an_adapter_changes_the_vectors_of_its_own_requests_alone(tmp_path: Path
     plain, other, again = (setup.heard.vectors(name) for name in ("plain", "with", "again"))
     assert all(float(x @ y) == pytest.approx(1, abs=1e-5) for x, y in zip(plain, again, strict=True))
     assert all(float(x @ y) < 0.999 for x, y in zip(plain, other, strict=True))
+
+
+@pytest.mark.parametrize("pooling", [3, RANK])
+def test_a_model_that_embeds_or_ranks_is_not_asked_for_text_whatever_it_is_built_as(
+    workspace: Workspace, tmp_path: Path, pooling: int
+) -> None:
+    registry = ModelRegistry(Catalog(workspace))
+    registry.add(MODEL, "writes")
+    registry.add(made_to_embed(pooling)(tmp_path / "made.gguf"), "made")
+    assert [model.name for model in registry.runnable()] == ["writes"]
+    assert registry.writing("writes").writes
+    with pytest.raises(InputRefusedError) as caught:
+        registry.writing("made")
+    assert caught.value.code == "no_generation"
 
 
 def test_what_cannot_be_embedded_is_refused_by_its_place(sample: Setup, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from llmops_tui.errors import InputRefusedError, LlmopsError
 from llmops_tui.evaluation import store as evaluation_store
+from llmops_tui.evaluation.metrics.base import Answer
 from llmops_tui.evaluation.run import EvalRun
 from llmops_tui.evaluation.runner import job as runner
+from llmops_tui.evaluation.runner.results import Result
+from llmops_tui.evaluation.runner.summary import summarise
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
 from llmops_tui.jobs.launcher import JobLauncher
@@ -19,6 +23,7 @@ from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.layout import Workspace
 from tests.commands import Llmops
 from tests.engine.engines import MODEL
+from tests.evaluation.conftest import EXACT, case, results
 
 CLUSTER = "ray:10.0.0.5:6379"
 
@@ -93,6 +98,30 @@ def test_the_record_says_where_and_not_what_the_job_was_started_with(
     assert store.get(run.name).target is None
     runner.run(context, [run.name], CLUSTER)
     assert where == [CLUSTER, "", CLUSTER]
+
+
+def test_what_some_columns_measured_stays_with_a_job_of_which_another_got_no_answer(
+    store: EvaluationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.prompts.save("p", template="{{ q }}")
+    _never_began(store, monkeypatch, "")
+    _never_began(store, monkeypatch, "")
+    failed = [Result(case(0), 0, Answer(error="server_error: it is gone"), {})]
+    for name, answers in (("s-1", results([1])), ("s-2", failed)):
+        summary = json.dumps(summarise(answers, [EXACT], 1.0))
+        store.catalog.write(
+            lambda connection, row=(summary, name): connection.execute(
+                "UPDATE evaluation_runs SET summary = ? WHERE name = ?", row
+            )
+        )
+    kept: list[str] = []
+    context: Any = SimpleNamespace(workspace=store.workspace, record=lambda result: kept.append(result))
+    with pytest.raises(LlmopsError, match="s-2 got no answer"):
+        runner.run(context, ["s-1", "s-2"])
+    assert [[one["run"] for one in json.loads(result)["runs"]] for result in kept] == [["s-1", "s-2"]]
+    with pytest.raises(LlmopsError, match="s-2 got no answer"):
+        runner.run(context, ["s-2"])
+    assert len(kept) == 1
 
 
 def test_what_is_answered_here_is_not_moved_here(store: EvaluationStore, monkeypatch: pytest.MonkeyPatch) -> None:

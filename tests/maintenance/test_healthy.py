@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
@@ -25,6 +26,7 @@ from llmops_tui.workspace import checksums
 from llmops_tui.workspace.catalog import Catalog, catalog_lock
 from llmops_tui.workspace.checksums import record_checksums
 from llmops_tui.workspace.event_log import EventLog
+from llmops_tui.workspace.kept_engines import close_kept
 from llmops_tui.workspace.layout import Workspace
 from llmops_tui.workspace.locks import is_held, locked
 from tests.commands import Llmops
@@ -57,6 +59,39 @@ def test_what_is_refused_can_be_accepted(lived: Workspace, tmp_path: Path) -> No
     assert "llmops check --accept" in caught.value.hint
     check(lived, accept=True)
     assert backup(lived, tmp_path / "b.tar").notes == []
+
+
+def test_rows_that_swap_their_values_are_no_damage(lived: Workspace) -> None:
+    """DuckDB's own checksum of a block is the same when two of its words swap places; ours tells them apart."""
+    catalog, values = Catalog(lived), [hashlib.sha256(bytes([n % 256, n // 256])).hexdigest()[:16] for n in range(2500)]
+
+    def fill(connection: Any) -> None:
+        connection.execute("CREATE TABLE many (id INTEGER, v VARCHAR)")
+        connection.executemany("INSERT INTO many VALUES (?, ?)", list(enumerate(values)))
+
+    def swap(connection: Any, first: int) -> None:
+        for here, there in ((first, first + 1), (first + 1, first)):
+            connection.execute("UPDATE many SET v = ? WHERE id = ?", [values[there], here])
+
+    for work in (fill, *(partial(swap, first=10 + 2 * number) for number in range(6))):
+        catalog.write(work)
+        catalog.write(lambda connection: connection.execute("CHECKPOINT"))
+        close_kept()
+        record_checksums(lived)
+    assert check(lived).errors == []
+
+
+def test_each_part_of_a_long_file_has_its_own_hash(tmp_path: Path) -> None:
+    raw = b"".join(number.to_bytes(4, "big") * 1024 for number in range(1300))
+    path = tmp_path / "long.bin"
+    path.write_bytes(raw)
+    part = checksums.chunk_size(len(raw))
+    for size in (len(raw), len(raw) - 1, len(raw) + 1):
+        # Of one that was cut there are fewer parts.
+        told = checksums.chunks_of(path, size)
+        parts = [raw[:size][n : n + part] for n in range(0, min(size, len(raw)), part)]
+        assert told == tuple(hashlib.blake2b(one, digest_size=8).hexdigest() for one in parts)
+    assert len(raw) > 4 * 1024 * 1024
 
 
 class Meanwhile:

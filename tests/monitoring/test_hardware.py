@@ -16,7 +16,7 @@ from llmops_tui.hardware.gpu_source import RETRY_SECONDS
 from llmops_tui.hardware.gpus import Gpu, GpuLink
 from llmops_tui.hardware.host import HostSampler
 from llmops_tui.hardware.nvidia import NvidiaSource
-from llmops_tui.hardware.processes import Ours, ProcessSampler, program_of
+from llmops_tui.hardware.processes import Ours, ProcessSampler
 from llmops_tui.monitoring.occurrences import Recent, notes_of
 from llmops_tui.monitoring.series import of_gpus
 from tests.fakes import FakeClock, FakeNvml
@@ -613,20 +613,6 @@ def test_the_host_is_known_and_rates_come_with_the_second_look() -> None:
     assert first.disk_read is None
     assert second.disk_read is None or second.disk_read >= 0
     assert 0 <= second.cpu <= 100
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["/usr/bin/python3", "-m", "pytest", "-q"], "python3 -m pytest"), (["python3", "-u", "/a/train.py", "--key", "s"], "python3 train.py"),
-        (["python3", "-W", "ignore", "-X", "dev", "x.py"], "python3 x.py"), (["python3", "-c", "password = 1"], "python3"),
-        (["python3", "/srv/app/"], "python3 app"), (["python3", "-"], "python3"), (["python3"], "python3"), (["python3", "-m"], "python3 -m"), ([], "python3"),
-    ],
-)  # fmt: skip
-def test_an_interpreter_is_called_by_what_it_runs_and_nothing_else_of_its_command_line(
-    words: list[str], told: str
-) -> None:
-    assert program_of("python3", words) == told
 
 
 def test_our_processes_have_our_names_and_so_have_their_children() -> None:

@@ -57,6 +57,13 @@ def test_a_head_need_not_end_and_what_is_hidden_ends_where_it_does(page: str, te
         ("<ul><li hidden>a<ul><li>b</ul></ul>c", "c"),
         ("<table><tr><td>a<td hidden>b<td>c<tr style=visibility:hidden><td>d</table>e", "| a | c\n\ne"),
         ("<p>a<img hidden alt=b>c<br hidden>d", "acd"),
+        ("<table><tr hidden><td>a<tr><td>b</table>", "| b"),
+        ("<table><tr hidden><td><b>a<tr><td>b<td>c<tr hidden><td>d<th>e<tbody><tr><td>f</table>", "| b | c\n| f"),
+        ("<ul><li hidden><p>a<li>b</ul>", "- b"),
+        ("<dl><dt hidden>a<b>b<dd>c</dl>", "c"),
+        ("<ul><li hidden>a<ul><li>b<li>c</ul>d<li>e</ul>", "- e"),
+        ("<table><tr hidden><td><table><tr><td>a<tr><td>b</table><tr><td>c</table>", "| c"),
+        ("<div hidden><p>a<p>b<li>c</div>d", "d"),
         ("<p>a<span hidden>b</p>c", "a\n\nc"),
         ("<div hidden>a<script></div></script>b</div>c", "c"),
         ("<div style='display:none-ish; backdisplay:none'>a</div>", "a"),
@@ -171,6 +178,14 @@ def pdf_of_a_picture() -> bytes:
 
 def test_the_pages_of_a_pdf_are_separated() -> None:
     assert pdf_text(pdf("First page", "Second page")) == "First page\fSecond page"
+
+
+def test_a_pdf_is_read_though_what_a_page_draws_is_missing() -> None:
+    font, missing = b"/Resources << /Font", b"/Resources << /XObject << /Im 99 0 R >> /Font"
+    first, _, rest = pdf("", "Hello text").partition(font)
+    assert pdf_text(first + missing + rest) == "\fHello text"
+    with pytest.raises(UnreadablePdfError, match=r"it has no text$"):
+        pdf_text(pdf("").replace(font, missing))
 
 
 def test_a_pdf_without_text_that_can_be_read_says_why() -> None:

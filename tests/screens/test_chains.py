@@ -25,6 +25,7 @@ from screens.chains.shown_pane import ShownPane
 from screens.chains.steps_pane import StepsPane
 from screens.chains.text_pane import TextPane
 from screens.playground.prompts_pane import PromptsPane
+from screens.widgets.danger_dialog import DangerDialog
 from screens.widgets.dialogs import ConfirmDialog, LineDialog
 from screens.widgets.fields import Editor
 from tests.chains.scripted import HereProcess
@@ -135,6 +136,20 @@ async def test_a_chain_is_looked_at_changed_and_run_again(
         assert store.get("desk@2").parent == 1
         await settle(pilot)
         assert not screen.query_one(TextPane).changed
+
+
+async def test_a_chain_is_deleted_with_a_capital_letter_alone(open_app: OpenApp, sample: Workspace) -> None:
+    store = ChainStore(Catalog(sample))
+    async with open_app() as pilot:
+        screen = await _open(pilot)
+        for key in ("enter", "Y"):
+            screen.query_one(ListPane).action_remove()
+            await until(pilot, lambda: isinstance(pilot.app.screen, DangerDialog))
+            await pilot.press("y")
+            assert isinstance(pilot.app.screen, DangerDialog)
+            await pilot.press(key)
+            await settle(pilot)
+            assert ("chain/desk" in store.served_names()) == (key == "enter")
 
 
 async def test_without_a_chain_the_screen_says_what_to_do(open_app: OpenApp, sample: Workspace) -> None:

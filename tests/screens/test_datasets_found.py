@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.widgets import Static
 
 from llmops_tui.datasets.reports import Problem
+from llmops_tui.datasets.window import View
 from screens.datasets import rendering
 from screens.datasets.checks_pane import ChecksPane
 from screens.datasets.record_pane import RecordPane
@@ -47,6 +49,11 @@ async def test_what_repeats_a_row_stands_below_it_with_what_differs(open_app: Op
         await until(pilot, lambda: record.number == 1900)
         await until(pilot, lambda: "differs from row 7 in" in shown(pilot, "#record-text"))
         assert {line for line in range(1, 6) if "↳" in table.render_line(line).text} == {2, 4, 5}
+        # In the order of a column no row stands below the one that it repeats.
+        await rows._use_view(View(rows.window.view.filter, rows.window.columns[0]))
+        await settle(pilot)
+        assert "below what it repeats" not in str(rows.border_subtitle)
+        assert "↳" not in "".join(table.render_line(line).text for line in range(1, 6))
         await pilot.press("escape")
         await until(pilot, lambda: rows.window is not None and rows.window.count == 2000)
         await settle(pilot)
@@ -90,7 +97,9 @@ async def test_the_keys_of_a_preview_are_all_seen_in_a_small_terminal(open_app: 
             await settle(pilot)
 
 
-@pytest.mark.parametrize(("counts", "listed"), [([2] * 8, 0), ([2] * 7, 7), ([9, *[2] * 7], 8)])
-def test_values_that_are_all_as_frequent_say_nothing(counts: list[int], listed: int) -> None:
-    top = [[f"How do I reset the device number {n}?", count] for n, count in enumerate(counts)]
-    assert len(rendering._telling(top)) == listed
+@pytest.mark.parametrize(
+    ("counts", "distinct", "listed"), [([3] * 8, 9, 0), ([3] * 8, 8, 8), ([3] * 7, 7, 7), ([3] * 7 + [2], 90, 8)]
+)
+def test_values_that_are_all_as_frequent_say_nothing(counts: list[int], distinct: int, listed: int) -> None:
+    column: Any = {"distinct": distinct, "top": [[f"label {number}", count] for number, count in enumerate(counts)]}
+    assert len(rendering._telling(column)) == listed

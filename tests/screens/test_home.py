@@ -130,6 +130,20 @@ async def test_panes_are_as_high_as_what_they_say_and_none_covers_another(
         assert "now" in "\n".join(rows(pilot, "#day-lines"))
 
 
+async def test_a_training_run_that_cannot_be_read_keeps_nothing_else_from_home(
+    workspace: Workspace, open_app: OpenApp
+) -> None:
+    Catalog(workspace).write(
+        lambda connection: connection.execute(
+            "INSERT INTO training_runs (name, recipe, job, base_sha256, data, options, created_at) "
+            "VALUES ('odd', '{}', 'job_1', 'small', '[]', '7', 1.0)"
+        )
+    )
+    async with open_app() as pilot:
+        await at_home(pilot)
+        assert not [tile for tile in pilot.app.screen.query(TilePane) if tile.tile.state == [(READING, "muted")]]
+
+
 async def test_rows_with_problems_lead_to_what_was_found(open_app: OpenApp) -> None:
     place = place_of(Step("triage@1: 9 rows with problems", "datasets", "triage@1"))
     async with open_app(size=(120, 40)) as pilot:

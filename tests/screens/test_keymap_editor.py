@@ -58,7 +58,8 @@ def test_a_keymap_is_written_and_what_would_be_lost_is_kept(tmp_path: Path) -> N
     [
         ("alt+.", "alt+full_stop"), ("?", "question_mark"), ("alt++", "alt+plus"), ("+", "plus"), ("esc", "escape"),
         ("Alt+/", "alt+slash"), ("ctrl+ü", "ctrl+ü"), ("g g", "g g"), ("alt+F", "alt+F"), ("pgdn", "pagedown"),
-        ("alt+full_stop", "alt+full_stop"), ("f99", ""), ("ctrl+", ""), ("hold+a", ""), ("", ""), ("a nonsense", ""),
+        ("alt+full_stop", "alt+full_stop"), ("F5", "f5"), ("Escape", "escape"), ("PageUp", "pageup"), ("ctrl+S", "ctrl+s"), ("alt+S", "alt+S"),
+        ("shift+a", "A"), ("latin_small_letter_a", "a"), (",", "comma"), ("f99", ""), ("ctrl+", ""), ("hold+a", ""), ("", ""), ("a nonsense", ""),
     ],
 )  # fmt: skip
 def test_keys_are_written_by_their_signs_or_names(written: str, named: str) -> None:
@@ -74,6 +75,10 @@ def test_a_comma_is_a_key_too() -> None:
     for written in ("ctrl+,,f17", "f17,ctrl+,"):
         good, problems = check_keymap({"settings.theme": written})
         assert (sorted(good["settings.theme"].split(",")), problems) == (["ctrl+comma", "f17"], [])
+    for written in (",,f17", "f17,,", "f17, ,"):
+        good, problems = check_keymap({"settings.theme": written})
+        assert (sorted(good["settings.theme"].split(",")), problems) == (["comma", "f17"], [])
+    assert check_keymap({"settings.theme": ","}) == ({"settings.theme": "comma"}, [])
 
 
 @pytest.mark.slow

@@ -34,6 +34,15 @@ def test_of_more_than_there_is_room_for_the_lightest_and_oldest_goes() -> None:
     assert _gone([failed, told[0]], _news("told 1")) == []
 
 
+def test_news_takes_no_failure_away_that_nobody_read() -> None:
+    failed = [Notice(f"failed {n}", "", "error", 60.0) for n in range(3)]
+    assert _gone([*failed], _news("saved")) == []
+    assert _gone([*failed, _news("saved")], _news("copied")) == ["saved"]
+    assert _gone([*failed], Notice("hot", "", "warning", 60.0)) == []
+    again = Notice("failed 3", "", "error", 60.0)
+    assert _gone([*failed, _news("saved")], again) == ["saved", "failed 0"]
+
+
 def test_of_a_long_text_the_end_stays_which_says_what_to_do() -> None:
     text = f"it is in the way {'of many others ' * 40}F4 chooses another model."
     shown = shorten(text, 180)

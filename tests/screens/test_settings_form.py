@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 from textual.widgets import Input, Static
 
 from llmops_tui.field_words import Word
@@ -48,6 +49,12 @@ def test_bytes_are_said_with_a_unit_where_that_is_exact_and_understood_with_any(
     kept = Settings.model_validate({"cache_bytes": from_text(info, typed)}).cache_bytes
     assert (kept, shown_text(info, kept)) == (bytes_, shown)
     assert Settings.model_validate({"cache_bytes": from_text(info, shown)}).cache_bytes == bytes_
+
+
+@pytest.mark.parametrize("typed", ["1,5 GiB", "0,5 GB", "1,000,5 k", "1,00 MB", ",5 GB"])
+def test_a_comma_that_parts_no_thousands_is_refused(typed: str) -> None:
+    with pytest.raises(ValidationError, match="cache_bytes"):
+        Settings.model_validate({"cache_bytes": from_text(Settings.model_fields["cache_bytes"], typed)})
 
 
 async def test_words_to_choose_from_are_not_repeated_beside_them(open_app: OpenApp) -> None:

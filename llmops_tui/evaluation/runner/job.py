@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -83,8 +84,14 @@ def run(context: JobContext, runs: list[str], target: str = "") -> Evaluated:
                 where = target if entry.target is None else entry.target
                 asyncio.run(_Runner(context, store, entry, renderer, (number, len(runs)), retrieval, where).run())
             found.append(store.get(name))
+        result: Evaluated = {
+            "runs": [{"run": one.name, "metrics": (one.summary or {}).get("metrics", {})} for one in found]
+        }
+        if len({bool(run.unanswered) for run in found}) > 1:
+            # What the other columns measured stays with the job.
+            context.record(result=json.dumps(result))
         require_answers(found)
-        return {"runs": [{"run": one.name, "metrics": (one.summary or {}).get("metrics", {})} for one in found]}
+        return result
     finally:
         renderer.close()
 
