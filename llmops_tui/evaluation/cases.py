@@ -41,6 +41,11 @@ class CaseSet:
     of: int
 
     @property
+    def plain(self) -> int:
+        """How many of the cases that are asked are not a variation of another."""
+        return sum(not case.variation for case in self.cases)
+
+    @property
     def sha256(self) -> str:
         """The hash of the cases in their order."""
         return sha256_text("\n".join(case.key for case in self.cases))

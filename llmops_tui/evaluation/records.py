@@ -167,6 +167,7 @@ class FailureReason(TypedDict):
 class RunSummary(TypedDict, total=False):
     """The figures of a run, by metric; ``oldest`` is when the oldest answer from the cache was given.
 
+    ``cases`` is how many cases were asked, and ``of`` how many were to be, both without variations.
     ``answers`` is how many requests were made, of which ``errors`` ended in an error and have no answer; ``failures`` are the
     reasons, the most frequent first. ``gave_up`` says that the run ended since its first requests all failed for one.
     """

@@ -96,12 +96,14 @@ def test_a_run_ends_after_the_first_requests_that_fail_alike(llmops: Llmops, tmp
     llmops.run("prompt", "save", "long", "--text", "{{text}}")
     path = tmp_path / "hopeless.yaml"
     cases = [{"text": f"kettle {n:04} " * 900, "expected": "x"} for n in range(60)]
-    path.write_text(json.dumps({"cases": cases, "prompt": "long", "metrics": ["exact"]}))
+    path.write_text(json.dumps({"cases": cases, "prompt": "long", "metrics": ["exact"], "vary": [{"kind": "upper"}]}))
     refused = llmops.run("eval", "run", str(path), "--model", "support-base", code=1)
     assert refused["error"]["code"] == "all_failed"
     assert "hopeless-1 got no answer: " in refused["error"]["message"]
     (run,) = llmops.run("eval", "list")["runs"][:1]
     assert ALIKE <= run["errors"] < len(cases)
+    left = len(cases) - run["errors"]
+    assert f"; the other {left} cases were not asked" in refused["error"]["message"]
     job = llmops.run("job", "show", run["job"])
     assert job["state"] == "failed"
     assert "hopeless-1 got no answer" in job["cause"]

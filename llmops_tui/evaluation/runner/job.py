@@ -381,7 +381,7 @@ class _Runner:
         seconds = time.monotonic() - self._began
         swaps = [list(v.groups) for v in self._suite.vary if v.kind == "swap"]
         summary = summarise(results, self._metrics, seconds, swaps)
-        summary |= {"of": len(cases.cases), "stopped_early": self._enough, "gave_up": self._alike.hopeless}
+        summary |= {"of": cases.plain, "stopped_early": self._enough, "gave_up": self._alike.hopeless}
         asked = sum(not r.answer.cached and (r.case.index, r.repeat) not in self._before for r in results)
         summary["costs"] |= {"asked": asked, "joules": (energy := self._energy.stop()).joules, "energy": energy.note}
         if self._suite.until is not None:
