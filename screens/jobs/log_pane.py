@@ -27,7 +27,7 @@ from screens.widgets.text_wrap import hanging, join_parts
 _LOG_BYTES = 20_000
 # Cells of the bar, of what goes on in the next line, and of a line before it is known how many there are.
 _BAR_CELLS, _INDENT, _WIDTH = 20, 2, 72
-_NOISE = re.compile(r"\d%\||\b[A-Z]\w*Warning: ")
+_BAR, _WARNING = re.compile(r"\d%\|"), re.compile(r"\b[A-Z]\w*Warning: ")
 _ROOMY = 90
 # In fewer lines facts stand beside each other.
 _DENSE_ROWS = 14
@@ -145,11 +145,12 @@ def _times(job: Job, now: float) -> list[str]:
 def quiet(lines: Sequence[str]) -> list[str]:
     """Lines of a log, but that warnings of packages and bars of their progress are counted, and not shown."""
     found: list[str] = []
-    noise = 0
+    noise, warned = 0, False
     for line in [*lines, None]:
-        # The code that a warning points at stands below it, further in.
-        if line is not None and (_NOISE.search(line) or (noise and line.startswith(" ") and line.strip())):
-            noise += 1
+        # The one line of code that a warning points at stands below it, further in.
+        pointed, warned = warned and line is not None and line.startswith("  ") and bool(line.strip()), False
+        if line is not None and (pointed or _BAR.search(line) or _WARNING.search(line)):
+            noise, warned = noise + 1, not pointed and _WARNING.search(line) is not None
             continue
         if noise:
             found.append(f"· {counted(noise, 'line')} of packages' warnings and progress bars; llmops job logs has all")

@@ -41,6 +41,14 @@ def test_warnings_of_packages_are_counted_and_not_shown() -> None:
     assert quiet([]) == []
 
 
+def test_of_a_log_only_the_one_line_below_a_warning_goes_with_it() -> None:
+    own = ['  File "reward.py", line 3', "    return 1 / 0", "ZeroDivisionError: division by zero"]
+    told = "· 1 line of packages' warnings and progress bars; llmops job logs has all"
+    assert quiet(["Loading: 45%|██", *own]) == [told, *own]
+    two = told.replace("1 line", "2 lines")
+    assert quiet(["/a.py:3: UserWarning: odd", "  warnings.warn(", *own]) == [two, *own]
+
+
 async def test_the_outcome_of_a_job_stands_in_the_list_and_above_its_log(open_app: OpenApp, sample: Workspace) -> None:
     launcher = JobLauncher(sample)
     verified = launcher.start(
