@@ -50,4 +50,6 @@ def place_of_job(job: Job) -> Destination | None:
     model = (job.result or {}).get("model")
     if isinstance(model, str) and model:
         return ModelPlace(model)
+    if job.kind == "export" and isinstance(ref := known.get("ref"), str):
+        return DatasetPlace(ref)  # models are exported, too
     return ScreenPlace(_SCREEN_OF[job.kind]) if job.kind in _SCREEN_OF else None

@@ -35,6 +35,8 @@ def job(kind: str, result: dict[str, Any] | None = None, **arguments: Any) -> Jo
         (job("dataset", {"parts": [{"dataset": "faq-train", "version": 1}]}), DatasetPlace("faq-train@1")),
         (job("verify", {"model": "small"}), ModelPlace("small")),
         (job("plan", {"model": "", "ok": True}), ScreenPlace("training")),
+        (job("export", {"path": "/a.csv", "rows": 3}, ref="faq@2", target="/a.csv"), DatasetPlace("faq@2")),
+        (job("export", None, name="small"), ScreenPlace("models")),
         (job("forget", None), ScreenPlace("privacy")),
         (job("backup", None), None),
     ],
