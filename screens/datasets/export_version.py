@@ -8,7 +8,7 @@ from llmops_tui.counts import counted
 from screens.datasets.operation import Export
 from screens.shell.job_progress import follow_job
 from screens.shell.shell import Shell
-from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.danger_dialog import DangerDialog
 from screens.widgets.panel import Panel
 
 _JOB = "llmops_tui.datasets.export_job:run_export_job"
@@ -22,7 +22,7 @@ async def export_version(shell: Shell, progress: Panel, export: Export) -> None:
     """
     services, ref, target = shell.services, export.version.ref, export.target
     there = await asyncio.to_thread(target.exists)
-    if there and not await shell.ask(ConfirmDialog(f"{target} already exists.", "Overwrite it?")):
+    if there and not await shell.ask(DangerDialog(f"Replace {target}?", "What is in it goes.")):
         return
     job = await asyncio.to_thread(
         lambda: services.jobs.start(

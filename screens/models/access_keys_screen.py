@@ -21,7 +21,6 @@ from screens.models.make_access_key import make_access_key, show_secret
 from screens.monitor.rendering import bar
 from screens.shell.shell import Shell
 from screens.widgets.danger_dialog import DangerDialog
-from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.keys_line import KeysLine
 from screens.widgets.modal import Modal
 
@@ -175,7 +174,7 @@ class AccessKeysScreen(Modal[None]):
         report = self._current
         assert report is not None
         question = f"Give the key {report.key.name!r} another secret?"
-        if await self.app.ask(ConfirmDialog(question, "Whoever has the one before is let in no more, from now on.")):
+        if await self.app.ask(DangerDialog(question, "Whoever has the one before is let in no more, from now on.")):
             made = await asyncio.to_thread(self._store().rotate, report.key)
             await show_secret(self.app, made)
             await self._read()

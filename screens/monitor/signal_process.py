@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.shell.shell import Shell
+from screens.widgets.danger_dialog import DangerDialog
 from screens.widgets.dialogs import Choice, ChoiceDialog, ConfirmDialog
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ async def signal_process(shell: Shell, process: ProcessLoad) -> None:
     if name is None:
         return
     question = f"Send {name} to {safe_line(process.name)}, pid {process.pid}?"
-    if await shell.ask(ConfirmDialog(question, _CONSEQUENCES.get(process.role, "It is not a process of llmops."))):
+    dialog = DangerDialog if name == "KILL" else ConfirmDialog
+    if await shell.ask(dialog(question, _CONSEQUENCES.get(process.role, "It is not a process of llmops."))):
         await _send(shell, process, name)
 
 

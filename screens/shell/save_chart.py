@@ -8,7 +8,8 @@ from pathlib import Path
 from llmops_tui.user_files import with_home
 from screens.shell.shell import Shell
 from screens.widgets.chart_file import SUFFIXES, ChartFile, write_chart
-from screens.widgets.dialogs import ConfirmDialog, LineDialog
+from screens.widgets.danger_dialog import DangerDialog
+from screens.widgets.dialogs import LineDialog
 
 _HINT = "A path; .svg and .png are the picture, .csv the figures."
 
@@ -25,7 +26,7 @@ async def save_chart(shell: Shell, chart: ChartFile, name: str) -> None:
     if not text:
         return
     path, there = await asyncio.to_thread(_found, text)
-    if there and not await shell.ask(ConfirmDialog(f"{path} already exists.", "Overwrite it?")):
+    if there and not await shell.ask(DangerDialog(f"Replace {path}?", "What is in it goes.")):
         return
     await asyncio.to_thread(write_chart, path, chart, overwrite=there)
     shell.say(f"The chart is in {path}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -10,8 +12,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from llmops_tui.chains.store import ChainStore
 from llmops_tui.datasets.store import DatasetStore
 from llmops_tui.errors import InputRefusedError
+from llmops_tui.hardware.processes import ProcessLoad
 from llmops_tui.maintenance import record_removal
 from llmops_tui.maintenance.archiving import Kept
 from llmops_tui.maintenance.record_removal import RecordRemoval
@@ -21,12 +25,14 @@ from llmops_tui.traces.store import TraceFilter, TraceStore
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
+from screens.chains.change_chain import remove_chain
 from screens.models.models_pane import ModelsPane
+from screens.monitor.signal_process import signal_process
 from screens.shell.removal import offer_removal
 from screens.shell.shell import Shell
 from screens.traces.list_pane import TraceListPane
 from screens.widgets.danger_dialog import DangerDialog
-from screens.widgets.dialogs import ConfirmDialog
+from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog
 from screens.widgets.table import Table
 from tests.engine.engines import write_adapter
 from tests.maintenance.conftest import fill_traces
@@ -203,3 +209,39 @@ async def test_what_a_label_points_at_is_named_and_a_small_letter_deletes_nothin
             await pilot.press(key)
             await until(pilot, lambda: not isinstance(pilot.app.screen, DangerDialog))
     assert name in [prompt.name for prompt in store.summaries()]
+
+
+def test_no_question_that_enter_agrees_to_is_about_what_cannot_be_brought_back() -> None:
+    final = re.compile(r"brought back|cannot be undone|What is in it goes|let in no more|[Oo]verwrite|already exists\.")
+    plain = []
+    for path in Path("screens").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "ConfirmDialog":
+                said = " ".join(str(part.value) for part in ast.walk(call) if isinstance(part, ast.Constant))
+                plain += [f"{path}:{call.lineno}"] if final.search(said) else []
+    assert not plain
+
+
+async def test_a_chain_and_a_kill_are_asked_for_with_a_capital(sample: Workspace) -> None:
+    shell = Refusing(sample)
+    version = ChainStore(Catalog(sample)).versions("desk")[0]
+    assert not await remove_chain(cast("Shell", shell), version)
+    for name in ("KILL", "TERM"):
+        shell.signal = name
+        await signal_process(cast("Shell", shell), ProcessLoad(1, 0.0, "sleep"))
+    assert shell.asked == [DangerDialog, DangerDialog, ConfirmDialog]
+
+
+class Refusing:
+    """A shell that chooses a signal and agrees to nothing, and keeps how it was asked."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.services = SimpleNamespace(workspace=workspace, catalog=Catalog(workspace))
+        self.asked: list[type] = []
+        self.signal = ""
+
+    async def ask(self, dialog: object) -> object:
+        if isinstance(dialog, ChoiceDialog):
+            return self.signal
+        self.asked.append(type(dialog))
+        return False
