@@ -32,7 +32,7 @@ def list_(context: typer.Context, limit: Annotated[int, typer.Option(min=1)] = L
 
     session = session_of(context)
     found = JobStore(session.event_log).all()
-    rows = [(j.id, j.state.value, f"{j.progress:.0%}", j.title, outcome(j)) for j in found[:limit]]
+    rows = [(j.id, j.word, f"{j.progress:.0%}", j.title, outcome(j)) for j in found[:limit]]
     data = {"jobs": [j.as_dict() for j in found[:limit]], "total": len(found)}
     session.emit(data, lambda: session.rows(("job", "state", "progress", "title", "note"), rows, len(found)))
 

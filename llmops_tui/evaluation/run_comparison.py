@@ -83,6 +83,18 @@ def compare_runs(store: EvaluationStore, baseline: str, candidate: str, metric: 
     return compare((a, first), (b, second), metrics, metric)
 
 
+def verdict_on(store: EvaluationStore, baseline: str, candidate: str, metric: str) -> str:
+    """What :func:`compare_runs` says of one metric: ``better``, ``worse``, ``unclear`` or ``differs``; empty without a verdict.
+
+    Raises:
+        LlmopsError: as :func:`compare_runs`.
+    """
+    found = compare_runs(store, baseline, candidate, metric)
+    if found.comparable.refused:
+        return ""
+    return next((one.verdict for one in found.differences if one.name == metric), "")
+
+
 def asks_the_same(store: EvaluationStore, run: EvalRun, wanted: SuiteVersion) -> bool:
     """Whether a run asked and measured what a suite version does; rules, and which columns are asked, may differ."""
     if run.suite_ref == wanted.ref:

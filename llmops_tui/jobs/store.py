@@ -71,6 +71,11 @@ class Job:
     exit_code: int | None
     resumes: str | None
 
+    @property
+    def word(self) -> str:
+        """Its state as people read it: a training run that somebody ended is stopped, as it goes on from its checkpoint."""
+        return "stopped" if self.kind == "train" and self.state == JobState.CANCELLED else self.state.value
+
     def as_dict(self) -> JobRecord:
         """The job as the command line's JSON shows it."""
         return {

@@ -13,7 +13,7 @@ from llmops_tui.workspace.event_log import EventLog
 if TYPE_CHECKING:
     import duckdb
 
-    from llmops_tui.monitoring.overview import Score
+    from llmops_tui.monitoring.overview import Overview
     from llmops_tui.workspace.catalog import Catalog
 
 _HOUR = 3600.0
@@ -27,7 +27,7 @@ class Courses:
     """Series, the oldest value first.
 
     Attributes:
-        rows: rows of each version of the newest dataset.
+        rows: rows of each version of the dataset that is told first.
         job: the folder of the newest training run, whose log has its losses; empty without runs.
         quality: the metric of the newest evaluation, in each run of its suite.
         versions: the newest value of it of each version of that evaluation's prompt.
@@ -52,8 +52,10 @@ class Courses:
         return self.span / max(1, len(self.traffic))
 
 
-def read_courses(catalog: Catalog, score: Score | None, since: float | None, now: float | None = None) -> Courses:
-    """Read them in one look at the catalog; ``score`` is the evaluation whose quality is asked for."""
+def read_courses(catalog: Catalog, seen: Overview, since: float | None, now: float | None = None) -> Courses:
+    """Read them in one look at the catalog: of the dataset, the training run and the evaluation that ``seen`` tells first."""
+    score = seen.scores[0] if seen.scores else None
+    dataset, run = seen.told_dataset.rpartition("@")[0], seen.runs[0][0] if seen.runs else ""
     end = time.time() if now is None else now
     day = end - _SPANS[-1][0]
 
@@ -65,11 +67,8 @@ def read_courses(catalog: Catalog, score: Score | None, since: float | None, now
         span, parts = next((pair for pair in _SPANS if first is not None and first >= end - pair[0]), _SPANS[-1])
         return {
             "span": [(span, parts)],
-            "rows": rows(
-                "SELECT rows FROM dataset_versions WHERE dataset = "
-                "(SELECT dataset FROM dataset_versions ORDER BY created_at DESC LIMIT 1) ORDER BY number"
-            ),
-            "job": rows("SELECT job FROM training_runs ORDER BY created_at DESC LIMIT 1"),
+            "rows": rows("SELECT rows FROM dataset_versions WHERE dataset = ? ORDER BY number", dataset),
+            "job": rows("SELECT job FROM training_runs WHERE name = ?", run),
             "quality": rows(
                 "SELECT TRY_CAST(json_extract(summary, ?) AS DOUBLE) FROM evaluation_runs "
                 "WHERE suite = ? AND summary IS NOT NULL ORDER BY finished_at",

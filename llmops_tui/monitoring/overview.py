@@ -43,7 +43,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Score:
-    """The newest finished evaluation of a suite on one metric, and the one before it of the same column."""
+    """The newest finished evaluation of a suite on one metric, and the run before it that has the metric.
+
+    ``verdict`` is what a comparison of the two says of the difference, in the words of
+    :attr:`llmops_tui.evaluation.difference.Difference.verdict`; empty where nobody compared them yet.
+    """
 
     run: str
     suite: str
@@ -54,6 +58,8 @@ class Score:
     cases: int
     better: int
     before: float | None = None
+    before_run: str = ""
+    verdict: str = ""
 
     @property
     def change(self) -> float | None:
@@ -135,6 +141,11 @@ class Overview:
     usable: int = 0
     jobs: list[Job] = field(default_factory=list)
     trained: Trained | None = None
+
+    @property
+    def told_dataset(self) -> str:
+        """The version that is told first: the one with the most rows to be mended, or the newest."""
+        return self.problems[0].version if self.problems else self.datasets[0][0] if self.datasets else ""
 
 
 def read_overview(
@@ -266,7 +277,8 @@ def _scores(rows: list[Any]) -> tuple[list[Score], list[Unscored]]:
                     unscored.append(Unscored(name, suite, of, errors, "; ".join(reason_lines(summary))))
                 continue
             figure = metrics[metric]
-            earlier = (_mean(summary, metric) for _, summary in runs[place + 1 :])
+            earlier = ((_mean(summary, metric), name) for name, summary in runs[place + 1 :])
+            before, before_run = next((one for one in earlier if one[0] is not None), (None, ""))
             found.append(
                 Score(
                     name,
@@ -277,7 +289,8 @@ def _scores(rows: list[Any]) -> tuple[list[Score], list[Unscored]]:
                     figure.get("high"),
                     int(figure.get("n") or summary.get("cases") or 0),
                     int(figure.get("better") or 1),
-                    next((before for before in earlier if before is not None), None),
+                    before,
+                    before_run,
                 )
             )
             break
@@ -305,15 +318,11 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         of = reason or (f"{errors:,} of {counted(answers, 'answer')} failed" if errors else "no case could be scored")
         steps.append(Step(f"{run} gave no figures for {suite}: {of}", "evaluation", run, urgent=True))
     for score in seen.scores:
-        if score.change is not None and score.change < 0:
-            steps.append(
-                Step(
-                    f"{score.metric} of {score.suite} fell from {score.before:.3g} to {score.mean:.3g}: inspect the cases",
-                    "evaluation",
-                    score.run,
-                    urgent=True,
-                )
-            )
+        # A difference that may be chance is no fall.
+        if score.change is not None and score.change < 0 and score.verdict == "worse":
+            told = f"{score.metric} of {score.suite} {'fell' if score.mean < (score.before or 0) else 'rose'} from"
+            told += f" {score.before:.3g} to {score.mean:.3g}: inspect the cases"
+            steps.append(Step(told, "evaluation", score.run, urgent=True))
     if seen.queue:
         steps.append(Step(f"{_answers(seen.queue)} in the review queue", "traces", "is:queue"))
     steps += [
@@ -324,8 +333,6 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         steps.append(
             Step(f"{seen.usable:,} upvoted or corrected answers can become a dataset: t on that screen", "traces")
         )
-    at_work = [job for job in seen.jobs if job.state == JobState.RUNNING]
-    steps += [_watch(job) for job in at_work]
     unfinished = [
         name
         for name, finished in seen.runs
@@ -335,7 +342,9 @@ def next_steps(seen: Overview, moment: Moment | None, now: float | None = None) 
         Step(f"{name} {_ended(name, seen.jobs)}; R on that screen resumes it", "training", name)
         for name in unfinished[:2]
     ]
-    return steps + _beginnings(seen, {job.kind for job in at_work}, nothing_else=not steps)
+    # What is at work stands in the list of jobs: there is nothing to be done about it.
+    at_work = {job.kind for job in seen.jobs if job.state == JobState.RUNNING}
+    return steps + _beginnings(seen, at_work, nothing_else=not steps)
 
 
 def rows_told(count: int, *, more: bool) -> str:
@@ -347,17 +356,6 @@ def _ended(name: str, jobs: Sequence[Job]) -> str:
     """How a run ended before it was through, in the words of the training screen."""
     last = next((job for job in jobs if job.title == f"train {name}"), None)
     return "is stopped" if last is not None and last.state == JobState.CANCELLED else "did not finish"
-
-
-def _watch(job: Job) -> Step:
-    """Something is at work: to be looked at, where it is shown best."""
-    screen = {"train": "training", "eval": "evaluation"}.get(job.kind, "jobs")
-    # Its figures stand on its screen and in its tile.
-    message = job.message.partition(" · ")[0]
-    told = f"{job.title} is at {job.progress:.0%}" + (f": {message}" if message else "")
-    if job.kind == "train":
-        return Step(told, screen, job.title.removeprefix("train "))
-    return Step(told, screen, "" if screen == "evaluation" else job.id)
 
 
 def _answers(count: int) -> str:

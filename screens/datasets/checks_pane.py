@@ -158,10 +158,14 @@ class ChecksPane(Pane):
         """Show the rows it is about, say what will be done with how many, and do it where that is wanted."""
         self.post_message(self.Chosen(problem))
         share = f"{counted(problem['rows'], 'row')} of {version.rows:,}"
-        shown = "each shown behind this below what it repeats" if problem["groups"] else "which are shown behind this"
+        shown = (
+            ". Behind this each stands below the row that it repeats"
+            if problem["groups"]
+            else ", which are shown behind this"
+        )
         dialog = ConfirmDialog(
             f"{problem['title']}: {problem['fix']}?",
-            f"It concerns {share}, {shown}. {version.ref} stays as it is; a new version is made, and z undoes it.",
+            f"It concerns {share}{shown}. {version.ref} stays as it is; a new version is made, and z undoes it.",
         )
         if await self.shell.ask(dialog):
             self.post_message(OperationWanted(Operation(version, "fix", {"check": problem["kind"]})))

@@ -12,7 +12,7 @@ from llmops_tui.safe_text import safe_line
 if TYPE_CHECKING:
     from llmops_tui.datasets.reports import Problem
 
-_READ_SECONDS, _LONG_SECONDS = 6.0, 10.0
+_READ_SECONDS = 6.0
 
 
 class FoundRows:
@@ -38,9 +38,12 @@ class FoundRows:
         return f"{told}, each below what it repeats, in {counted(groups, 'group')}" if groups else told
 
     def told(self) -> Iterator[tuple[str, float]]:
-        """What is to be said of them, with the seconds that it takes to read it: that they are not all, why one is among them."""
+        """What is to be said of them, with the seconds that it takes to read it: that they are not all, why one is among them.
+
+        What the problem is stands with the checks, and what a row repeats in the title and beside the row.
+        """
         problem, shown = self._problem, len(self._numbers)
         if problem["rows"] > shown:
             yield f"The first {shown:,} of {problem['rows']:,} rows are shown.", _READ_SECONDS
-        for first in problem["examples"][:1]:
-            yield f"{problem['title']}: {problem['why']} Row {first['row']:,}: {first['reason']}.", _LONG_SECONDS
+        for first in problem["examples"][:1] if not problem["groups"] else ():
+            yield f"Row {first['row']:,}: {first['reason']}.", _READ_SECONDS

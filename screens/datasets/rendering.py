@@ -120,10 +120,14 @@ def _facts_of(column: ColumnStatistics) -> list[str | tuple[str, str]]:
     lines += [f"{column['missing']:,} missing"] if column["missing"] else []
     if "p50" in facts:
         unit = "" if "p50" in column else " characters"
-        lines += [
-            f"{facts['min']:,.4g} – {facts['max']:,.4g}{unit}",
-            f"median {facts['p50']:,.4g}, p95 {facts['p95']:,.4g}",
-        ]
+        lines += (
+            [f"all {facts['min']:,.4g}{unit}"]
+            if facts["min"] == facts["max"]
+            else [
+                f"{facts['min']:,.4g} – {facts['max']:,.4g}{unit}",
+                f"median {facts['p50']:,.4g}, p95 {facts['p95']:,.4g}",
+            ]
+        )
     parts: list[str | tuple[str, str]] = [(f"  {line}\n", "$muted") for line in lines]
     for value, count in _telling(column):
         parts += [f"  {fit(safe_line(str(value), 200), 20, middle=True)}", (f" {count:,}\n", "$muted")]

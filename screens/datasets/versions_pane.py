@@ -80,12 +80,11 @@ class VersionsPane(Pane):
         self._fill()
 
     def _fill(self, select: str = "") -> None:
-        by_number = {v.number: v for v in self._log}
-        rows = []
-        for one in self._log if self._version is not None else []:
-            parent = by_number.get(one.parent) if one.parent is not None else None
-            change = one.rows - parent.rows if parent is not None else 0
-            rows.append(rendering.VersionRow(one, change, self._origins.get(one.id, "")))
+        changes = changes_of(self._log)
+        rows = [
+            rendering.VersionRow(one, changes[one.number], self._origins.get(one.id, ""))
+            for one in (self._log if self._version is not None else [])
+        ]
         self.table.fill(rows, select)
 
     @on(Table.Chosen)
@@ -142,3 +141,17 @@ def _origins_of(store: DatasetStore, log: list[DatasetVersion]) -> dict[str, str
     logs = store.logs()
     found = [(one.id, written_of(store, one, logs)) for one in log]
     return {id_: f"{w.share:.0%} synthetic" if w.share else "synthetic inputs" if w.any else "" for id_, w in found}
+
+
+def changes_of(log: list[DatasetVersion]) -> dict[int, int]:
+    """How many rows each version has more than the one that it changed, by its number; 0 where that is not known.
+
+    Rows that are the newest again changed the version that was so before.
+    """
+    rows = {one.number: one.rows for one in log}
+    found = {}
+    for one in log:
+        restored = one.recipe.operation == "restore"
+        before = max((n for n in rows if n < one.number), default=None) if restored else one.parent
+        found[one.number] = one.rows - rows[before] if before in rows else 0
+    return found

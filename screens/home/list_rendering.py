@@ -27,7 +27,10 @@ _SHOWN, _LEAST_OWN = 300, 3
 
 
 def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Line]:
-    """The last hours: requests, and how long their answers took, one above the other."""
+    """The last hours: requests, and how long their answers took, one above the other.
+
+    Where there were none there is no bar, above the line of the axis: the least number is told from none.
+    """
     medians = [value for value in courses.latency if not math.isnan(value)]
     if not medians:
         return []
@@ -43,13 +46,15 @@ def day_lines(courses: Courses, width: int, rows: int, *, utf8: bool) -> list[Li
         strict=True,
     ):
         top = max(value for value in values if not math.isnan(value))
-        drawn = bars(values, room, height, utf8=utf8, widest=room)
+        drawn = bars([value or math.nan for value in values], room, height, utf8=utf8, widest=room)
         for row, bar in enumerate(drawn):
             text = f"{top:,.0f}{unit}" if row == 0 else name if row == len(drawn) - 1 else ""
             lines.append([(text.rjust(label - 1) + " ", "muted"), (bar, style)])
         lines.append([])
     ago = f"{round(courses.span / 3600)} h ago"
-    lines[-1] = [(" " * label, "muted"), (ago + "now".rjust(max(3, len(drawn[-1]) - len(ago))), "muted")]
+    between = len(drawn[-1]) - len(ago) - len("now")
+    axis = f" {('─' if utf8 else '-') * (between - 2)} " if between > 2 else " " * between
+    lines[-1] = [(" " * label, "muted"), (f"{ago}{axis}now", "muted")]
     return lines[-rows:]
 
 
@@ -83,9 +88,10 @@ def clock(at: float) -> str:
 
 
 def recent_rows(recent: RecentRequests, room: int) -> list[Recent]:
-    """As many of the newest as there are lines for: what was asked by itself first, and what was asked for other work last."""
+    """As many as there are lines for, the newest first: of what was asked by itself most, and of other work some."""
     work = recent.work[: max(1, room - min(len(recent.own), _LEAST_OWN))]
-    return [*recent.own[: max(_LEAST_OWN, room - len(work))], *work]
+    shown: list[Recent] = [*recent.own[: max(_LEAST_OWN, room - len(work))], *work]
+    return sorted(shown, key=lambda row: row.started_at, reverse=True)
 
 
 def recent_key(row: Recent) -> str:

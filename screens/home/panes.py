@@ -47,7 +47,7 @@ _ORDER = {"state": 0, "began": 1}
 
 
 def _state(job: Job) -> Part:
-    word = job.state.value
+    word = job.word
     share = f" {job.progress:.0%}" if job.state == JobState.RUNNING else ""
     return f"{mark_of(word)} {word}{share}", tone_of(word)
 

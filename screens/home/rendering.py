@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 HELP_TILE = "Counts and highlights. enter opens the screen."
 HELP_STEPS = "Suggested next steps, most urgent first. enter opens the screen."
 HELP_RECENT = (
-    "The newest requests; those of a run of an evaluation, a batch or a chain are one line below them. enter opens the trace, "
-    "or the list of them."
+    "The newest requests; those of a run of an evaluation, a batch or a chain are one line, where the last of them stands. "
+    "enter opens the trace, or the list of them."
 )
 HELP_JOBS = "Background jobs that run or ended recently. enter opens the jobs."
 HELP_DAY = "Requests and the median time of answers, of the last hour, six or 24. enter opens the monitor."
@@ -94,7 +94,7 @@ def _data(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
         *((detail, newest) if seen.problems else (newest, detail)),
         [[(safe_line(n), "muted"), (f"  {counted(r, 'row')}", "muted")] for n, r in seen.datasets[1:]],
         courses.rows,
-        f"rows by version of {safe_line(name.partition('@')[0], 20)}",
+        f"rows by version of {safe_line(seen.told_dataset.rpartition('@')[0], 20)}",
         _ends(courses.rows, ",.0f", utf8=utf8),
     )
 
@@ -162,15 +162,18 @@ def _evaluation(seen: Overview, courses: Courses, *, utf8: bool) -> Tile:
     told = ("", "muted")
     if change is not None:
         by = f"{abs(score.mean - (score.before or 0)):.2f}"
-        # A change that is not seen in the figures is none to be glad of.
-        told = (
-            ("  unchanged", "muted")
-            if not float(by)
-            else (f"  {up if change > 0 else down}{by}", "good" if change > 0 else "bad")
-        )
+        # A change that is not seen in the figures, or that may be chance, is none to be glad of.
+        tone = {"better": "good", "worse": "bad"}.get(score.verdict, "muted")
+        unclear = " unclear" if score.verdict == "unclear" else ""
+        told = ("  unchanged", "muted") if not float(by) else (f"  {up if change > 0 else down}{by}{unclear}", tone)
     interval = f"[{score.low:.2f} … {score.high:.2f}]  " if score.low is not None and score.high is not None else ""
     return Tile(
-        [(safe_line(f"{score.suite} "), "muted"), (safe_line(f"{score.metric} {score.mean:.2f}"), "plain"), told],
+        [
+            # Said once where both are called the same.
+            (safe_line(f"{score.suite} ") if score.suite != score.metric else "", "muted"),
+            (safe_line(f"{score.metric} {score.mean:.2f}"), "plain"),
+            told,
+        ],
         [(f"{interval}n={score.cases:,}", "plain")],
         failed[0] if failed else [(safe_line(score.run), "accent")],
         [[(safe_line(f"{s.suite} {s.metric} {s.mean:.2f}"), "muted")] for s in seen.scores[1:]],
@@ -237,7 +240,8 @@ def _serving(seen: Overview, moment: Moment | None, courses: Courses) -> Tile:
         asked,
         _times(day),
         [],
-        courses.traffic if is_day_drawn(courses) else (),
+        # Where there were none there is no bar.
+        tuple(value or math.nan for value in courses.traffic) if is_day_drawn(courses) else (),
         f"requests per {part_told(courses)},",
         f"most {max(courses.traffic, default=0):,.0f}",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -71,6 +72,8 @@ class HomeScreen(LiveScreen):
         # Which jobs were at work when everything was read.
         self._at_work: set[str] = set()
         self._returned = self._read_once = False
+        # What comparisons of two runs said on a metric.
+        self._verdicts: dict[tuple[str, str, str], str] = {}
         # Where the newest training run is, in the words of its own screen.
         self._newest_run = ""
 
@@ -109,6 +112,8 @@ class HomeScreen(LiveScreen):
         await self._draw()
         # As it was before all was read: what changed meanwhile is seen the next time.
         self._stamp = stamp
+        if await asyncio.to_thread(self._judge):
+            await self._draw()
 
     async def _draw(self) -> None:
         services = self.services
@@ -170,7 +175,8 @@ class HomeScreen(LiveScreen):
         set_height(day, given.lists if folded else given.chart)
         day.display = folded or bool(given.chart)
         for pane in (recent, jobs):
-            set_height(pane, pane.lines + _BORDERS, most=True)
+            # As high as its neighbour: nothing else would stand below the lower one.
+            set_height(pane, max(recent.lines, jobs.lines) + _BORDERS, most=True)
 
     def on_resize(self, event: Resize) -> None:
         """There is other room."""
@@ -195,8 +201,8 @@ class HomeScreen(LiveScreen):
         with contextlib.suppress(LlmopsError):
             states = services.training.states([services.training.get(name) for name, _ in runs], self._jobs)
             self._newest_run = states[0].state if states else ""
-        score = self._seen.scores[0] if self._seen.scores else None
-        self._courses = read_courses(services.catalog, score, self._since)
+        self._tell_verdicts()
+        self._courses = read_courses(services.catalog, self._seen, self._since)
         folder = None
         # A catalog that came from elsewhere may name any folder; the training screen tells of it.
         with contextlib.suppress(InputRefusedError):
@@ -205,6 +211,30 @@ class HomeScreen(LiveScreen):
             self._losses = None
         elif self._losses is None or self._losses.path.parent != folder:
             self._losses = HistoryReader(folder)
+
+    def _judge(self) -> bool:
+        """Compare each newest evaluation with the one before it, as its own screen does; whether anything new is known.
+
+        That reads all answers: what was compared is not compared again.
+        """
+        from llmops_tui.evaluation.run_comparison import verdict_on
+
+        pairs = {(score.before_run, score.run, score.metric) for score in self._seen.scores if score.before_run}
+        new = pairs - self._verdicts.keys()
+        for pair in new:
+            self._verdicts[pair] = ""
+            # Without the answers of one there is no verdict; the screen of evaluations tells why.
+            with contextlib.suppress(LlmopsError, OSError):
+                self._verdicts[pair] = verdict_on(self.services.evaluation, *pair)
+        self._tell_verdicts()
+        return bool(new)
+
+    def _tell_verdicts(self) -> None:
+        """Those that are known."""
+        self._seen.scores[:] = [
+            replace(score, verdict=self._verdicts.get((score.before_run, score.run, score.metric), ""))
+            for score in self._seen.scores
+        ]
 
     def on_screen_resume(self) -> None:
         """Whoever comes back is told where reading takes long; Textual calls what the base class does, too."""

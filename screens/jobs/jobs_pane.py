@@ -63,7 +63,7 @@ def _outcome(job: Job) -> Part:
 
 
 COLUMNS: list[Column[Job]] = [
-    Column("state", lambda job: (f"{mark_of(job.state.value)} {job.state.value}", tone_of(job.state.value))),
+    Column("state", lambda job: (f"{mark_of(job.word)} {job.word}", tone_of(job.word))),
     Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=1, spare=True),
     Column("job", lambda job: safe_line(job.title, 200), share=2, least=16),
     Column("outcome", _outcome, share=3, least=16, rank=2),

@@ -105,7 +105,7 @@ def head_of(job: Job, width: int, now: float, *, dense: bool = False) -> Content
 
     ``dense``: facts beside each other, where each has a line else.
     """
-    word = job.state.value
+    word = job.word
     parts: list[tuple[str, str] | str] = [(f"{mark_of(word)} {word}", f"bold {_COLOURS[tone_of(word)]}")]
     if job.state == JobState.RUNNING:
         parts.append(

@@ -76,7 +76,9 @@ class StatusFeed:
                         running.take(jobs, complete=True)
                         seen |= {
                             **running.told(),
-                            "badges": self._counts.look(running.jobs, moment.ended, len(moment.alerts)),
+                            "badges": self._counts.look(
+                                running.jobs, moment.ended, len(moment.alerts), self._app.current_mode
+                            ),
                         }
                         # Of now: a model chosen during the look stays chosen.
                         status = self._app.status
@@ -117,7 +119,6 @@ class StatusFeed:
 
         notices = read_notices(self._app.services.workspace)
         self._tell_notices(notices)
-        self._counts.seen(self._app.current_mode)
         gpu = moment.gpus.gpus[0] if moment.gpus.gpus else None
         memory = ""
         if gpu is not None and gpu.memory_used is not None and gpu.memory_total:

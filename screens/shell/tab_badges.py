@@ -44,8 +44,11 @@ class BadgeCounts:
         self._failed: dict[str, set[str]] = {}
         self._new: dict[str, set[str]] = {}
 
-    def look(self, running: Iterable[Job], ended: Iterable[Job], alerts: int) -> dict[str, Badge]:
-        """The badges now. Jobs that ``ended`` since this began count also where they ran between two looks only."""
+    def look(self, running: Iterable[Job], ended: Iterable[Job], alerts: int, front: str = "") -> dict[str, Badge]:
+        """The badges now. Jobs that ``ended`` since this began count also where they ran between two looks only.
+
+        Somebody looks at the screen in ``front``: what ended there is no news, and is none later.
+        """
         for job in ended:
             here = job.id in self._running or (job.finished_at or 0.0) >= self._began
             if not here or job.id in self._told:
@@ -55,13 +58,10 @@ class BadgeCounts:
             if job.state.value != "cancelled":
                 for screen in screens_of(job):
                     kept.setdefault(screen, set()).add(job.id)
+        self._failed.pop(front, None)
+        self._new.pop(front, None)
         self._running = {job.id: job for job in running}
         return self._badges(alerts)
-
-    def seen(self, screen: str) -> None:
-        """Somebody looked at a screen: what ended there is no news any more."""
-        self._failed.pop(screen, None)
-        self._new.pop(screen, None)
 
     def _badges(self, alerts: int) -> dict[str, Badge]:
         running: dict[str, int] = {}

@@ -22,6 +22,7 @@ import pytest
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.evaluation.run import EvalRun
+from llmops_tui.evaluation.run_comparison import verdict_on
 from llmops_tui.evaluation.runner.results import ResultLog, read_results
 from llmops_tui.evaluation.store import EvaluationStore
 from llmops_tui.evaluation.suite import check_suite
@@ -86,6 +87,9 @@ def test_a_suite_is_run_looked_at_and_compared(llmops: Llmops, tmp_path: Path) -
     assert found["metrics"][0]["n"] == 40
     assert {s["by"] for s in found["slices"]} == {"intent"}
     assert all(s["few"] for s in found["slices"])
+    store = EvaluationStore(llmops.workspace)
+    for told in found["metrics"]:
+        assert verdict_on(store, "small-1", "small-3", told["metric"]) == told["verdict"]
     several = llmops.run("eval", "compare", "small-1", "small-2", "small-3")["comparisons"]
     assert [c["candidate"] for c in several] == ["small-2", "small-3"]
     same = llmops.run("eval", "compare", "small-1", "small-2")

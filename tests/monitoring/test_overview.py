@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from llmops_tui.jobs.store import JobState, JobStore
 from llmops_tui.monitoring.latency import Latency
-from llmops_tui.monitoring.overview import Day, Flawed, Overview, Trained, Unscored, next_steps, read_overview
+from llmops_tui.monitoring.overview import Day, Flawed, Overview, Score, Trained, Unscored, next_steps, read_overview
 from llmops_tui.monitoring.sketch import LatencySketch
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
@@ -85,10 +89,25 @@ def test_a_run_without_figures_hides_neither_itself_nor_the_figures_of_the_one_b
     runs = [("s-1", run(0.2)), ("s-2", run(None, 3)), ("s-3", run(0.4)), ("s-4", run(None, 3))]
     seen = seen_with(catalog, event_log, {}, runs)
     (score,) = seen.scores
-    assert (score.run, score.mean, score.before) == ("s-3", 0.4, 0.2)
+    assert (score.run, score.mean, score.before, score.before_run) == ("s-3", 0.4, 0.2, "s-1")
     assert seen.unscored == [Unscored("s-4", "s", 3, 3)]
     told = [step.text for step in next_steps(seen, None)]
     assert "s-4 gave no figures for s: 3 of 3 answers failed" in told
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"), [("", []), ("unclear", []), ("worse", ["exact of s fell from 0.5 to 0.4: inspect the cases"])]
+)
+def test_a_figure_fell_only_where_a_comparison_says_so(verdict: str, told: list[str]) -> None:
+    score = Score("s-2", "s", "exact", 0.4, None, None, 9, 1, 0.5, "s-1", verdict)
+    steps = next_steps(Overview(scores=[score]), None)
+    assert [step.text for step in steps if step.urgent] == told
+
+
+def test_what_is_at_work_is_no_step(event_log: EventLog) -> None:
+    made = JobStore(event_log).add(kind="verify", title="verify small", spec={"entry": "", "arguments": {}})
+    running = replace(made, state=JobState.RUNNING, progress=0.4)
+    assert not [step for step in next_steps(Overview(jobs=[running]), None) if "verify" in step.text]
 
 
 def test_where_no_run_gave_figures_it_is_not_said_that_there_is_none(catalog: Catalog, event_log: EventLog) -> None:

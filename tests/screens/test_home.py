@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
@@ -10,18 +11,20 @@ import pytest
 from textual.pilot import Pilot
 
 from llmops_tui.jobs.store import JobStore
-from llmops_tui.monitoring.overview import Step
-from llmops_tui.monitoring.recent_requests import RecentRequests
+from llmops_tui.monitoring.courses import Courses
+from llmops_tui.monitoring.overview import Overview, Score, Step
+from llmops_tui.monitoring.recent_requests import RecentRequests, WorkRequests
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets.screen import DatasetsScreen
-from screens.home.list_rendering import recent_rows
+from screens.home.list_rendering import day_lines, recent_rows
 from screens.home.panes import RecentPane, RunningPane, TilePane, place_of
+from screens.home.rendering import tiles
 from screens.home.tile import READING
 from screens.jobs.jobs_pane import JobsPane
 from screens.traces.list_pane import TraceListPane
-from screens.widgets.line_list import LineList
+from screens.widgets.line_list import Line, LineList
 from screens.widgets.panel import Panel
 from tests.screens.conftest import OpenApp, settle, until
 
@@ -59,30 +62,59 @@ async def at_home(pilot: Pilot[None]) -> None:
     await settle(pilot)
 
 
-async def test_requests_of_an_evaluation_are_one_line_below_ones_own_and_lead_to_their_list(
+async def test_requests_of_an_evaluation_are_one_line_by_the_time_of_the_last_and_lead_to_their_list(
     open_app: OpenApp, sample: Workspace
 ) -> None:
     asked(sample, 2, 400)
     async with open_app(size=(200, 50)) as pilot:
         await at_home(pilot)
         shown = rows(pilot, "#recent-list")
-        assert ["answer 1" in shown[1], "answer 0" in shown[2], "400 requests" in shown[3]] == [True] * 3
-        assert "evaluation triage-7" in shown[3]
+        assert ["400 requests" in shown[1], "answer 1" in shown[2], "answer 0" in shown[3]] == [True] * 3
+        assert "evaluation triage-7" in shown[1]
         assert not any(shown[4:])
         assert "2 requests" in "\n".join(rows(pilot, "#lines-serving"))
         assert "+400 by jobs" in "\n".join(rows(pilot, "#lines-serving"))
-        await pilot.press("f9", "a", "G", "enter")
+        await pilot.press("f9", "a", "g", "enter")
         await until(pilot, lambda: bool(pilot.app.screen.query(TraceListPane)))
         await settle(pilot)
         assert pilot.app.screen.query_one(TraceListPane).said == "work:triage-7"
 
 
 def test_of_few_lines_ones_own_requests_have_most_and_other_work_one() -> None:
-    recent = RecentRequests(["a", "b", "c", "d", "e"], ["x", "y", "z"])  # type: ignore[list-item]
-    assert recent_rows(recent, 9) == ["a", "b", "c", "d", "e", "x", "y", "z"]
-    assert recent_rows(recent, 6) == ["a", "b", "c", "x", "y", "z"]
-    assert recent_rows(recent, 4) == recent_rows(recent, 1) == ["a", "b", "c", "x"]
-    assert recent_rows(RecentRequests([], ["x", "y"]), 4) == ["x", "y"]  # type: ignore[list-item]
+    def work(name: str, at: float) -> WorkRequests:
+        return WorkRequests("evaluation", name, "", 9, 0, at)
+
+    # A row is known by its name and time here, whichever kind it is.
+    own = [work(name, at) for name, at in (("a", 9), ("b", 7), ("c", 5), ("d", 3), ("e", 1))]
+    recent = RecentRequests(own, [work("x", 8), work("y", 6), work("z", 0)])  # type: ignore[arg-type]
+
+    def shown(room: int) -> str:
+        return "".join(row.name for row in recent_rows(recent, room) if isinstance(row, WorkRequests))
+
+    assert shown(9) == "axbycdez"
+    assert shown(6) == "axbycz"
+    assert shown(4) == shown(1) == "axbc"
+
+
+def test_of_a_change_that_may_be_chance_nothing_is_coloured() -> None:
+    def told(verdict: str, suite: str = "s") -> Line:
+        score = Score("s-2", suite, "exact", 1.0, None, None, 12, 1, 0.58, "s-1", verdict)
+        return tiles(Overview(scores=[score]), None, Courses(), (), utf8=True)["evaluation"].state
+
+    assert told("better")[-1] == ("  ▲0.42", "good")
+    assert told("worse")[-1][1] == "bad"
+    assert told("unclear")[-1] == ("  ▲0.42 unclear", "muted")
+    assert told("")[-1] == ("  ▲0.42", "muted")
+    # A suite that is called as its metric is told once.
+    assert "".join(text for text, _ in told("better", "exact")) == "exact 1.00  ▲0.42"
+
+
+def test_no_requests_have_no_bar_and_one_of_many_has_the_least() -> None:
+    courses = Courses(traffic=(32.0, 0.0, 1.0, 0.0), latency=(5.0, math.nan, 5.0, math.nan), span=3600.0)
+    lines = ["".join(text for text, _ in line) for line in day_lines(courses, 24, 5, utf8=True)]
+    requests = next(line for line in lines if "requests" in line)[9:]
+    assert set(requests.split()) == {"███", "▁▁▁"}
+    assert "─ now" in lines[-1]
 
 
 async def test_jobs_are_in_the_order_and_with_the_time_of_their_own_screen(
@@ -92,15 +124,19 @@ async def test_jobs_are_in_the_order_and_with_the_time_of_their_own_screen(
     for number, (began, ended) in enumerate(((100, 900), (200, 300), (400, 500))):
         made = store.add(kind="verify", title=f"verify {number}", spec={"entry": "", "arguments": {}})
         store.update(made.id, state="done", progress=1.0, started_at=float(began), finished_at=float(ended))
+    made = store.add(kind="train", title="train r-1", spec={"entry": "", "arguments": {}})
+    store.update(made.id, state="cancelled", started_at=10.0, finished_at=20.0)
     async with open_app(size=(120, 40)) as pilot:
         await at_home(pilot)
         here = [job.title for job in pilot.app.screen.query_one(RunningPane).query_one("#home-job-list").rows]  # type: ignore[attr-defined]
-        state = rows(pilot, "#home-job-list")[1].split()[:2]
+        words = [" ".join(row.split()[:2]) for row in rows(pilot, "#home-job-list")[1:5]]
+        # A run that somebody ended is called so everywhere, as on its own screen.
+        assert sorted(words) == ["■ stopped", "✓ done", "✓ done", "✓ done"]
         await pilot.press("f9", "8")
         await settle(pilot)
         jobs = pilot.app.screen.query_one(JobsPane)
         assert here == [job.title for job in jobs.jobs]
-        assert state == rows(pilot, "#job-list")[1].split()[:2] == ["✓", "done"]
+        assert words == [" ".join(row.split()[:2]) for row in rows(pilot, "#job-list")[1:5]]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50), (60, 16)])
@@ -120,7 +156,8 @@ async def test_panes_are_as_high_as_what_they_say_and_none_covers_another(
             assert panel.region.bottom <= size[1] - 2
         for pane in (RecentPane, RunningPane):
             found = pilot.app.screen.query_one(pane)
-            assert not found.region.area or found.region.height <= found.lines + 2
+            both = max(one.lines for one in pilot.app.screen.query("RecentPane, RunningPane"))  # type: ignore[attr-defined]
+            assert not found.region.area or found.region.height <= both + 2
         day = pilot.app.screen.query_one("#home-day")
         assert bool(day.region.area) == (size[1] >= 40)
         # Whatever its place, its key shows it.

@@ -13,6 +13,8 @@ from llmops_tui.evaluation.run import EvalState
 from llmops_tui.traces.orders import TraceTimes
 from llmops_tui.workspace.layout import Workspace
 from screens.datasets import rendering as datasets
+from screens.datasets.found_rows import FoundRows
+from screens.datasets.versions_pane import changes_of
 from screens.evaluation.rendering import RUN_COLUMNS
 from screens.traces.columns import times_of, trace_columns
 from screens.traces.waterfall import in_one_line
@@ -48,6 +50,35 @@ def test_the_columns_of_versions_stay_whatever_a_version_has() -> None:
         assert len({tuple(names) for names in shown}) == 1
         assert list(shown[0])[:4] == ["@", "made by", "rows", "change"]
         assert all(widths["change"] >= len("change") for widths in shown)
+
+
+def test_rows_that_are_the_newest_again_changed_the_version_before_them() -> None:
+    log = [_version(number=at, rows=rows, parent=parent, recipe=SimpleNamespace(operation=made)).version
+           for at, rows, parent, made in ((1, 60, None, "import"), (2, 45, 1, "fix"), (3, 60, 1, "restore"), (4, 50, 3, "fix"))]  # fmt: skip
+    changes = changes_of(log)
+    assert changes == {1: 0, 2: -15, 3: 15, 4: -10}
+    # Of a version whose parent is no more nothing is known.
+    assert changes_of(log[1:]) == {2: 0, 3: 15, 4: -10}
+
+
+def test_texts_of_one_length_are_told_in_one_line() -> None:
+    def told(longest: int) -> str:
+        length = {"min": 10, "max": longest, "p50": 10, "p95": 10, "histogram": [1]}
+        column: Any = {"name": "id", "type": "text", "distinct": 3, "missing": 0, "exact": True, "length": length}
+        return datasets.column_facts([column], "id", blocks=True).plain
+
+    assert told(10).splitlines()[-1].strip() == "all 10 characters"
+    assert "median 10" in told(12)
+
+
+def test_what_a_check_says_of_a_row_is_told_once() -> None:
+    problem: Any = {
+        "kind": "k", "title": "Empty answers", "why": "They teach silence.", "rows": 2, "row_numbers": [3, 5], "groups": [],
+        "group_count": 0, "examples": [{"row": 3, "reason": "no answer"}],
+    }  # fmt: skip
+    assert [text for text, _ in FoundRows(problem).told()] == ["Row 3: no answer."]
+    # What a row repeats stands beside it.
+    assert list(FoundRows({**problem, "groups": [[3, 5]], "group_count": 1}).told()) == []
 
 
 def test_a_check_says_in_one_column_what_is_done_or_why_nothing_was_found() -> None:
@@ -142,7 +173,7 @@ def test_a_run_of_which_nothing_was_answered_is_no_success() -> None:
     state = next(column for column in RUN_COLUMNS if column.name == "state")
 
     def run(answers: int, errors: int) -> EvalState:
-        return EvalState(replace(made_run(), summary={"answers": answers, "errors": errors}), None, "done")
+        return EvalState(replace(made_run(), summary={"cases": answers, "answers": answers, "errors": errors}), None, "done")
 
     assert state.part(run(300, 300)) == ("✗ all failed", "bad")
     assert state.part(run(300, 299)) == ("✓ done", "good")

@@ -35,8 +35,15 @@ def test_what_ended_is_news_until_its_screen_is_looked_at() -> None:
     ]
     found = counts.look([], ended, 2)
     assert found == {"training": Badge(failed=1, new=1), "jobs": Badge(failed=1, new=1), "monitor": Badge(alerts=2)}
-    counts.seen("training")
+    assert counts.look([], ended, 0, "training") == {"jobs": Badge(failed=1, new=1)}
     assert counts.look([], ended, 0) == {"jobs": Badge(failed=1, new=1)}
+
+
+def test_what_ends_on_the_screen_in_front_is_no_news_there() -> None:
+    counts = BadgeCounts()
+    assert counts.look([job("a"), job("b")], [], 0, "training")["training"] == Badge(running=2)
+    ended = [replace(job("a"), state=JobState.DONE), replace(job("b"), state=JobState.FAILED)]
+    assert counts.look([], ended, 0, "training") == {"jobs": Badge(failed=1, new=1)}
 
 
 def test_a_job_whose_record_was_removed_is_no_news() -> None:
