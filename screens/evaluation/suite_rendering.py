@@ -74,11 +74,9 @@ def _asks(kept: KeptSuite) -> str:
 
 def _example(case: dict[str, Any]) -> str:
     """A case that is written in the suite: what is said in it and by whom, each in a line, then its other fields."""
-    said = [f"{m.get('role')}: {m.get('content')}" for m in case.get("messages") or () if isinstance(m, dict)]
+    said = [m for m in case.get("messages") or () if isinstance(m, dict)]
     rest = {name: value for name, value in case.items() if name != "messages" or not said}
-    return "\n".join(
-        [*(safe_line(text, 400) for text in said), *(f"{n.replace('_', ' ')}: {figure(v, n)}" for n, v in rest.items())]
-    )
+    return "\n".join([*(safe_line(f"{m.get('role')}: {m.get('content')}", 400) for m in said), figure(rest)])
 
 
 def _metric(given: dict[str, Any]) -> str:

@@ -175,7 +175,7 @@ def test_cases_of_a_suite_are_told_by_who_says_what_and_no_line_begins_below_a_n
     begin = next(n for n, line in enumerate(told) if line.startswith("first cases"))
     assert told[begin][16:].startswith("user: Summarise.")
     assert told[begin + 1].startswith(" " * 16)
-    assert " " * 16 + "expected: ZEPHYR" in told
+    assert " " * 16 + "expected ZEPHYR" in told
 
 
 async def test_a_small_terminal_shows_figures_and_cases_below_the_runs(open_app: OpenApp, sample: Workspace) -> None:
