@@ -98,6 +98,8 @@ class EvaluationScreen(LiveScreen):
         else:
             self._runs.show(self.model.runs)
         if self._marked is None:
+            # What somebody comes to first is the list of runs, as on a wide terminal.
+            self.set_class(bool(self.model.runs) and self._case is None, "-sidebar")
             await self._restore_marked()
         current = self._runs.state
         self._figures.know(self.opened, current, self.model)

@@ -60,7 +60,10 @@ def _state(line: TraceLine) -> Part:
 
 
 def _prompt(line: TraceLine) -> Part:
-    return (safe_line(line.asked_with, 200), "accent") if line.asked_with else ("–", "muted")
+    # A run's name says that it is one, and the word before it would leave no room for the name.
+    return (
+        (safe_line(line.asked_with.removeprefix("evaluation "), 200), "accent") if line.asked_with else ("–", "muted")
+    )
 
 
 def _answer(line: TraceLine) -> Part:

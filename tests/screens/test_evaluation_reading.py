@@ -186,7 +186,6 @@ async def test_a_small_terminal_shows_figures_and_cases_below_the_runs(open_app:
         def seen() -> set[str]:
             return {str(pane.id).removeprefix("evaluation-") for pane in screen.query(Panel) if is_seen(pane)}
 
-        await pilot.press("f9", "r")
         await until(pilot, lambda: seen() == {"runs", "figures", "cases"})
         await pilot.press("f9", "s")
         await until(pilot, lambda: seen() == {"suites", "figures"})
