@@ -262,7 +262,7 @@ def _scored(result: Result, name: str) -> bool:
 
 
 def pairs_of(left: ScoredCases, right: ScoredCases, name: str, better: int) -> list[Pair]:
-    """All cases that both have, variations left out: worst first, then what has no score, then ties, then what got better."""
+    """All cases that both have, variations left out: worst first, then failed, better, the same, and those without a score."""
     before = {r.case.key: r for r in left.results if r.repeat == 0 and not r.case.variation}
     first, second, found = left.by_key(name), right.by_key(name), []
     for result in right.results:
@@ -274,9 +274,10 @@ def pairs_of(left: ScoredCases, right: ScoredCases, name: str, better: int) -> l
 
     def order(pair: Pair) -> tuple[int, float, int]:
         if pair.change is None:
-            return 1, 0.0, pair.baseline.case.index
-        rank = 0 if pair.change < 0 else 2 if pair.change == 0 else 3
-        return rank, pair.change, pair.baseline.case.index
+            # A metric that does not hold for a case says nothing of it; an answer that failed does.
+            return 1 if pair.candidate.answer.error else 4, 0.0, pair.baseline.case.index
+        rank = 0 if pair.change < 0 else 3 if pair.change == 0 else 2
+        return rank, -abs(pair.change), pair.baseline.case.index
 
     return sorted(found, key=order)
 

@@ -118,7 +118,28 @@ def difference_sentence(d: Difference) -> str:
         text = f"The candidate differs on {d.name} by {size} {sure}."
     else:
         seen = points(d.smallest, share=d.share, unit=d.unit, signed=False, named=True)
-        text = f"No difference on {d.name} was found {sure}; less than {seen} may be missed with this number of cases."
+        found = _at_odds(d) or f"No difference on {d.name} was found {sure}"
+        text = f"{found}; less than {seen} may be missed with this number of cases."
     if d.losses:
         text += f" {counted(d.losses, 'case')} got worse."
     return text
+
+
+def _at_odds(d: Difference) -> str:
+    """Why nothing is decided where the test and the interval say different things; empty where they agree.
+
+    The interval is of one metric alone and of another method than the test, so that each may be on either side of its limit.
+    """
+    if not d.n or d.p is None or d.p_holm is None or not math.isfinite(d.interval.low):
+        return ""
+    limit = 1 - _LEVEL
+    zero = d.interval.low <= 0 <= d.interval.high
+    if zero and min(d.p, d.p_holm) >= limit:
+        return ""
+    told = f"p {d.p:.3g}" if d.p == d.p_holm else f"p {d.p_holm:.3g} corrected for several metrics, {d.p:.3g} before"
+    side = "takes in 0" if zero else "is above 0" if d.interval.low > 0 else "is below 0"
+    decides = "the interval" if d.p_holm < limit else "p"
+    ends = interval_words(d.interval, share=d.share, unit=d.unit)
+    return (
+        f"Not decided on {d.name}: {told}, though the interval {side} ({ends}, {d.n:,} paired cases); {decides} decides"
+    )

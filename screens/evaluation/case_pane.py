@@ -13,6 +13,8 @@ from screens.shell.pane import Pane
 from screens.widgets.motions import TextScroll
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmops_tui.evaluation.runner.results import Result
 
 
@@ -22,15 +24,19 @@ class CasePane(Pane):
     def __init__(self) -> None:
         super().__init__(title="Case", jump_key="a", id="evaluation-case", help_text=rendering.HELP_CASE)
         self._shown: tuple[Result | None, Result | None] = (None, None)
+        self._kinds: Mapping[str, str] = case_rendering.NO_KINDS
 
     def compose(self) -> ComposeResult:
         """The text."""
         with TextScroll(id="case-scroll"):
             yield Static(Content.styled(rendering.NO_CASE, "$muted"), id="case-text", markup=False)
 
-    def show(self, result: Result | None, before: Result | None) -> None:
-        """Show an answer, and the baseline's where there is one; without a case what will stand here."""
-        self._shown = (result, before)
+    def show(self, result: Result | None, before: Result | None, kinds: Mapping[str, str]) -> None:
+        """Show an answer, and the baseline's where there is one; without a case what will stand here.
+
+        ``kinds`` are the types of the metrics by what they are called.
+        """
+        self._shown, self._kinds = (result, before), kinds
         self.set_title("Case", case_rendering.place_of(result) if result is not None else "")
         self._draw()
         self.query_one("#case-scroll", TextScroll).scroll_home(animate=False)
@@ -43,5 +49,5 @@ class CasePane(Pane):
         result, before = self._shown
         width = self.query_one("#case-scroll").scrollable_content_region.width or self.app.size.width
         none = Content.styled(rendering.NO_CASE, "$muted")
-        content = case_rendering.case_content(result, before, width) if result is not None else none
+        content = case_rendering.case_content(result, before, width, self._kinds) if result is not None else none
         self.query_one("#case-text", Static).update(content)

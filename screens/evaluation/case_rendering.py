@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import zip_longest
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -13,6 +16,7 @@ from llmops_tui.evaluation.case_names import told_case
 from llmops_tui.evaluation.facts_told import passage_lines, sentence_lines
 from llmops_tui.evaluation.kept_summary import answered_at
 from llmops_tui.evaluation.metrics.model_graded import conversation_of, message_text
+from llmops_tui.evaluation.metrics.registry import forbidden
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import apart, diff_words
@@ -22,13 +26,17 @@ from screens.widgets.columns import Column, Part
 from screens.widgets.diff_text import diff_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llmops_tui.evaluation.comparison import Pair
     from llmops_tui.evaluation.metrics.base import Case, Score
     from llmops_tui.inference.wire import ChatMessage
 
+NO_KINDS: Mapping[str, str] = MappingProxyType({})
 _SHOWN = 300
+# Cells in which two answers stand beside each other.
+_BESIDE = 96
+_BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*){2,}")
 # Characters of a text of a case.
 _LONG = 4000
 # Of an error's.
@@ -39,7 +47,7 @@ _READABLE = 24
 _LABEL = 11
 
 
-def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
+def pair_columns(metric: str, *, utf8: bool, kinds: Mapping[str, str] = NO_KINDS) -> list[Column[Pair | Result]]:
     """The cases of a comparison: what changed, and what was expected beside both answers."""
     worse, better, same = ("▼", "▲", "=") if utf8 else ("-", "+", "=")
 
@@ -57,7 +65,7 @@ def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
         ),
         Column("change", change, _change),
         _question(),
-        _expected(),
+        _expected(kinds),
         Column("candidate", _after, share=3, least=_READABLE),
         Column("baseline", _before, share=3, least=_READABLE, rank=3),
         _why(metric),
@@ -65,7 +73,7 @@ def pair_columns(metric: str, *, utf8: bool) -> list[Column[Pair | Result]]:
     ]
 
 
-def result_columns(metric: str) -> list[Column[Pair | Result]]:
+def result_columns(metric: str, kinds: Mapping[str, str] = NO_KINDS) -> list[Column[Pair | Result]]:
     """The cases of one run: the score, what was expected and what was answered."""
 
     def value(row: Pair | Result) -> float | None:
@@ -84,7 +92,7 @@ def result_columns(metric: str) -> list[Column[Pair | Result]]:
         Column("case", place, lambda row: _candidate(row).case.index, right=True),
         Column(metric or "score", shown, value, right=True, most=16),
         _question(),
-        _expected(),
+        _expected(kinds),
         Column("answer", _after, share=3, least=_READABLE),
         _why(metric),
         Column("took", lambda row: units.whole(_candidate(row).answer.total_ms), lambda row: _candidate(row).answer.total_ms,
@@ -105,10 +113,11 @@ def _change(row: Pair | Result) -> float | None:
     return None if isinstance(row, Result) else row.change
 
 
-def _expected() -> Column[Pair | Result]:
+def _expected(kinds: Mapping[str, str]) -> Column[Pair | Result]:
     def shown(row: Pair | Result) -> Part:
-        case = _candidate(row).case
-        return safe_line(case.expected_text, _SHOWN) if case.expected is not None else "–", "muted"
+        result = _candidate(row)
+        told = safe_line(result.case.expected_text, _SHOWN) if result.case.expected is not None else "–"
+        return f"not {told}" if told != "–" and forbidden(result.scores, kinds) else told, "muted"
 
     return Column("expected", shown, share=3, least=_READABLE, spare=True, rank=2)
 
@@ -182,15 +191,24 @@ def place_of(result: Result) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def case_content(result: Result, before: Result | None, width: int) -> Content:
-    """A case in lines of so many cells: what was expected and answered, beside the baseline; then what was asked."""
+def case_content(result: Result, before: Result | None, width: int, kinds: Mapping[str, str] = NO_KINDS) -> Content:
+    """A case in lines of so many cells: what was expected and answered, beside the baseline; then what was asked.
+
+    ``kinds`` are the types of the metrics by what they are called, where that is something else.
+    """
     case = result.case
     parts: list[Any] = []
     if case.expected is not None:
-        parts += field("expected", case.expected_text, width, "$success")
-    if before is not None:
+        unwanted = forbidden(result.scores, kinds)
+        label, style = ("must not occur", "$warning") if unwanted else ("expected", "$success")
+        parts += field(label, case.expected_text, width, style)
+    if before is not None and width >= _BESIDE:
+        parts += _beside(_answer(before), _answer(result, before), width)
+    elif before is not None:
         parts += field("baseline", _answer(before), width)
-    parts += field("candidate" if before is not None else "answer", _answer(result, before), width)
+        parts += field("candidate", _answer(result, before), width)
+    else:
+        parts += field("answer", _answer(result), width)
     for call in result.answer.calls:
         arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
         parts += field("called", f"{safe_line(str(call.get('name')))} {safe_line(arguments, 2000)}", width)
@@ -228,10 +246,24 @@ def _answer(result: Result, before: Result | None = None) -> Content:
     if result.answer.error and not result.answer.text:
         return Content.styled(f"error: {safe_line(result.answer.error, _ERROR)}", "$error")
     if before is not None and before.answer.text:
-        changes = diff_words(said(before)[:_LONG], said(result)[:_LONG])
+        changes = diff_words(_squeezed(said(before)), _squeezed(said(result)))
         if not apart(changes):
             return Content.assemble(*diff_parts(changes))
-    return Content(safe_text(said(result))[:_LONG])
+    return Content(safe_text(_squeezed(said(result))))
+
+
+def _beside(left: Content, right: Content, width: int) -> list[Any]:
+    """The answers of baseline and candidate in two columns, so that a low pane shows the beginning of both."""
+    half = (width - 2) // 2
+    parts: list[Any] = [(f"{'baseline':<{half + 2}}candidate\n", "$accent")]
+    for one, two in zip_longest(left.wrap(half), right.wrap(half), fillvalue=Content("")):
+        parts += [one, " " * (half + 2 - one.cell_length), two, "\n"]
+    return parts
+
+
+def _squeezed(text: str) -> str:
+    """Several blank lines are one: they say nothing, and a low pane has room for little."""
+    return _BLANK_LINES.sub("\n\n", text.strip("\n"))[:_LONG]
 
 
 def input_parts(case: Case, messages: Sequence[ChatMessage], width: int) -> list[Any]:

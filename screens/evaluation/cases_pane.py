@@ -84,7 +84,7 @@ class CasesPane(Pane):
         metric, narrowed = opened.metric, _NARROWED[self._narrowed]
         cases: list[Pair | Result]
         if opened.pairs:
-            columns = case_rendering.pair_columns(metric, utf8=self.shell.profile.utf8)
+            columns = case_rendering.pair_columns(metric, utf8=self.shell.profile.utf8, kinds=opened.kinds)
             cases = [
                 p
                 for p in opened.pairs
@@ -92,7 +92,7 @@ class CasesPane(Pane):
                 or (p.change is not None and (p.change < 0 if narrowed == "worse" else p.change > 0))
             ]
         else:
-            columns = case_rendering.result_columns(metric)
+            columns = case_rendering.result_columns(metric, opened.kinds)
             cases = [r for r in opened.results if narrowed == "all" or is_among(r, metric, narrowed)]
         total = len(opened.pairs) or len(opened.results)
         what = {

@@ -65,7 +65,9 @@ class FiguresPane(Pane):
         if kept is not None:
             self._suite, self._shown = kept, ""
             self.set_title("Suite", safe_line(kept.ref) + (" · its file" if self._as_file else ""))
-            self._text.update(Content(safe_text(kept.suite.to_yaml())) if self._as_file else suite_content(kept))
+            self._text.update(
+                Content(safe_text(kept.suite.to_yaml())) if self._as_file else suite_content(kept, self._width)
+            )
 
     def show_plan(self, plan: PlanRecord) -> None:
         """Show what is known before a run."""
@@ -127,7 +129,9 @@ class FiguresPane(Pane):
 
     def on_resize(self) -> None:
         """More of a table fits into a line now, or less."""
-        if self._suite is None and self._shown == rendering.VIEWS[0]:
+        if self._suite is not None:
+            self.show_suite(self._suite)
+        elif self._shown == rendering.VIEWS[0]:
             self._draw()
 
     # ── actions ──

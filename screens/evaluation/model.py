@@ -64,6 +64,11 @@ class Opened:
     trouble: str = ""
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """The type of each metric, by what it is called here; empty before the run is done."""
+        return {name: figure["type"] for name, figure in ((self.run.summary or {}).get("metrics") or {}).items()}
+
+    @property
     def comparable(self) -> bool:
         """Whether there are two finished runs to compare."""
         return self.run.summary is not None and self.baseline is not None and self.baseline.summary is not None
@@ -145,10 +150,11 @@ def _read(shelf: Shelf, opened: Opened) -> None:
         opened.trouble = error.told
 
 
-def _order(result: Result, metric: str) -> tuple[bool, float, int]:
+def _order(result: Result, metric: str) -> tuple[int, float, int]:
     score = result.scores.get(metric)
     value = score.value if score is not None else None
-    return value is not None, value if value is not None else 0.0, result.case.index
+    rank = 1 if value is not None else 0 if result.answer.error else 2
+    return rank, value if value is not None else 0.0, result.case.index
 
 
 def compare_opened(services: Services, shelf: Shelf, opened: Opened) -> Comparison:

@@ -98,6 +98,8 @@ class EvaluationScreen(LiveScreen):
         else:
             self._runs.show(self.model.runs)
         if self._marked is None:
+            # What somebody comes to first is the list of runs, as on a wide terminal.
+            self.set_class(bool(self.model.runs) and self._case is None, "-sidebar")
             await self._restore_marked()
         current = self._runs.state
         self._figures.know(self.opened, current, self.model)
@@ -154,11 +156,15 @@ class EvaluationScreen(LiveScreen):
 
     @on(CasesPane.CursorMoved)
     def _case_looked(self, event: CasesPane.CursorMoved) -> None:
-        self.query_one(CasePane).show(event.result, event.before)
+        kinds = self.opened.kinds if self.opened is not None else {}
+        self.query_one(CasePane).show(event.result, event.before, kinds)
 
     def on_descendant_focus(self) -> None:
         """The figures follow the list that has the focus."""
         pane = self.focused_panel()
+        if isinstance(pane, (CasesPane, CasePane)):
+            # On a narrow terminal the case has the room of the list of runs.
+            self.remove_class("-sidebar")
         if isinstance(pane, SuitesPane):
             self._figures.show_suite(pane.suite)
         elif isinstance(pane, RunsPane):
@@ -207,8 +213,9 @@ class EvaluationScreen(LiveScreen):
     # ── what the base asks ──
 
     def reveal(self, panel: Panel) -> None:
-        """On a narrow terminal one column is shown at a time."""
+        """On a narrow terminal one list is shown above the figures, or all that is told of a run."""
         self.set_class(panel.id in {"evaluation-runs", "evaluation-suites"}, "-sidebar")
+        self.set_class(panel.id == "evaluation-suites", "-suites")
 
     async def go_to(self, destination: Destination) -> None:
         """Put the cursor on a run."""

@@ -41,10 +41,10 @@ def trace_columns(*, utf8: bool) -> list[Column[TraceLine]]:
     extra = partial(figure, spare=True, extra=True)
     return [
         Column("time", lambda line: units.moment(line.started_at), falling=True, least=8, rank=1),
-        Column("state", _state, spare=True, rank=3),
-        Column("said", said, spare=True, rank=8, falling=True),
-        Column("prompt", _prompt, rank=6, most=12, names=True, told=True),
-        Column("model", lambda line: safe_line(line.model, 200), rank=5, most=14, names=True, told=True),
+        Column("state", _state, spare=True, rank=5),
+        Column("said", said, spare=True, rank=2, falling=True),
+        Column("prompt", _prompt, rank=3, most=12, names=True, told=True),
+        Column("model", lambda line: safe_line(line.model, 200), rank=6, most=14, names=True, told=True),
         Column("question", question, share=2, least=_READABLE, good=30, rank=4),
         Column("answer", _answer, share=3, least=_READABLE, good=40),
         figure("took", lambda line: units.whole(line.total_ms), unit="ms"),
@@ -60,7 +60,10 @@ def _state(line: TraceLine) -> Part:
 
 
 def _prompt(line: TraceLine) -> Part:
-    return (safe_line(line.asked_with, 200), "accent") if line.asked_with else ("–", "muted")
+    # A run's name says that it is one, and the word before it would leave no room for the name.
+    return (
+        (safe_line(line.asked_with.removeprefix("evaluation "), 200), "accent") if line.asked_with else ("–", "muted")
+    )
 
 
 def _answer(line: TraceLine) -> Part:

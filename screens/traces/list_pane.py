@@ -56,6 +56,9 @@ class TraceListPane(Pane):
             super().__init__()
             self.line = line
 
+    class Chosen(Message):
+        """The trace under the cursor is to be read."""
+
     def __init__(self) -> None:
         super().__init__(title="Traces", jump_key="t", id="traces-list", help_text=rendering.HELP_LIST)
         self.said = self._understood = ""
@@ -183,6 +186,11 @@ class TraceListPane(Pane):
         event.stop()
         self.post_message(self.CursorMoved(self.line))
 
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
+        event.stop()
+        self.post_message(self.Chosen())
+
     def filter_by(self, said: str, select: str = "") -> None:
         """Show the traces that match from now on."""
         self.said, self.start = said, 0
@@ -244,8 +252,9 @@ class TraceListPane(Pane):
 
         for trace in traces:
             await asyncio.to_thread(lambda trace=trace: give(self.services.traces, trace, **what))  # type: ignore[misc]
-        if len(traces) > 1:
-            self.shell.say(f"Said of {counted(len(traces), 'trace')}: {', '.join(what.values())}.")
+        told = "correction" if "correction" in what else "comment" if "comment" in what else ", ".join(what.values())
+        of = counted(len(traces), "trace") if len(traces) > 1 else traces[0]
+        self.shell.say(f"Said of {of}: {told}.")
         await self.load(traces[0] if len(traces) == 1 else "")
 
     def _say(self, **what: str) -> None:

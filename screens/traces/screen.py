@@ -62,6 +62,10 @@ class TracesScreen(LiveScreen):
     def _cursor_moved(self, event: TraceListPane.CursorMoved) -> None:
         self.act("trace", self._one.show, event.line)
 
+    @on(TraceListPane.Chosen)
+    def _chosen(self) -> None:
+        self._one.focus_inside()
+
     @on(TracePane.Corrected)
     def _corrected(self, event: TracePane.Corrected) -> None:
         self._list.say_of([event.trace], correction=event.answer)

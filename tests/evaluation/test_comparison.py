@@ -108,7 +108,7 @@ def test_several_changes_at_once_are_told() -> None:
 def test_unusable_scores_are_left_out_and_never_counted() -> None:
     found = compared([1.0, None, 0.0, 1.0], [1.0, 1.0, None, 0.0])
     assert found.differences[0].n == 2
-    assert [p.change for p in found.pairs] == [-1.0, None, None, 0.0]
+    assert [p.change for p in found.pairs] == [-1.0, 0.0, None, None]
 
 
 def test_slices_say_where_there_are_few_cases() -> None:
@@ -165,6 +165,31 @@ def test_several_metrics_are_corrected_for_being_several() -> None:
     assert [d.p for d in found.differences] == [pytest.approx(2 / 64)] * 2
     assert [d.p_holm for d in found.differences] == [pytest.approx(4 / 64)] * 2
     assert found.differences[0].verdict == "unclear"
+    # By itself it would be decided: both figures are told, and which of them decides.
+    assert found.sentence.startswith(
+        "Not decided on exact: p 0.0625 corrected for several metrics, 0.0313 before, though the interval is above 0 ("
+    )
+    assert "; p decides; less than" in found.sentence
+
+
+def test_what_flipped_comes_before_what_is_the_same_and_what_has_no_score_comes_last() -> None:
+    found = compared([None, 0.0, 1.0, 1.0, 0.0], [None, 0.0, 1.0, 0.0, 1.0])
+    assert [p.baseline.case.index for p in found.pairs] == [3, 4, 1, 2, 0]
+
+
+def test_an_interval_that_leaves_out_0_is_no_difference_that_was_not_found() -> None:
+    found = compared([0.0] * 4 + [1.0] * 8, [1.0] * 12)
+    (d, *_) = found.differences
+    assert (d.p, d.verdict) == (0.125, "unclear")
+    assert d.interval.low > 0
+    assert found.sentence.startswith("Not decided on exact: p 0.125, though the interval is above 0 (95 % [+")
+    assert found.as_dict()["verdict"] == found.sentence
+    down = compared([1.0] * 12, [0.0] * 4 + [1.0] * 8)
+    assert "the interval is below 0 (" in down.sentence
+    # The other way round: the test alone would decide.
+    found.differences = [replace(d, p=0.01, p_holm=0.02, interval=replace(d.interval, low=-0.1))]
+    assert "p 0.02 corrected for several metrics, 0.01 before, though the interval takes in 0" in found.sentence
+    assert "; the interval decides; " in found.sentence
 
 
 SUMMARY = {"metrics": {

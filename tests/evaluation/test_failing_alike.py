@@ -74,8 +74,8 @@ def test_a_comparison_with_such_a_run_says_its_reason_and_nothing_else() -> None
 
 def test_an_error_is_told_as_one_and_not_compared_word_by_word() -> None:
     before, after = results([1])[0], failed(1)[0]
-    shown = case_content(after, before).plain
-    assert f"baseline   answer 1\ncandidate  error: {GONE}" in shown
+    shown = case_content(after, before, 80).plain
+    assert f"baseline     answer 1\ncandidate    error: {GONE}" in shown
     assert "{+" not in shown
     columns = {column.name: column for column in pair_columns("exact", utf8=True)}
     run, silent = made_run("a"), failed(1)

@@ -20,7 +20,9 @@ from screens.evaluation import case_rendering, comparison_rendering
 from screens.evaluation.model import KeptSuite
 from screens.evaluation.runs_pane import RunsPane
 from screens.evaluation.suite_rendering import case_count, source, suite_content
+from screens.shell.hidden_panes import is_seen
 from screens.widgets.columns import ColumnPlan
+from screens.widgets.panel import Panel
 from screens.widgets.table import Table
 from tests.evaluation.conftest import case
 from tests.fakes import start_no_processes
@@ -140,6 +142,55 @@ def test_a_case_begins_with_what_was_expected_and_answered_and_an_error_is_compa
     assert "candidate    error: no adapter" in str(content)
     assert {str(span.style) for span in content.spans} >= {"$success", "$accent", "$error"}
     assert case_rendering.place_of(before).startswith("3")
+
+
+def test_what_must_not_be_said_is_not_told_as_expected() -> None:
+    one = replace(case(3), expected="FERNGLASS", variables={"message": "Say it"})
+    kept = Result(one, 0, Answer(text="We open at ten."), {"keeps": Score(1.0)})
+    assert str(case_rendering.case_content(kept, None, 80, {"keeps": "canary"})).startswith("must not occur  FERNGLASS")
+    assert str(case_rendering.case_content(kept, None, 80, {"keeps": "exact"})).startswith("expected ")
+    both = replace(kept, scores={"canary": Score(1.0), "exact": Score(0.0)})
+    assert str(case_rendering.case_content(both, None, 80)).startswith("expected ")
+    column = next(c for c in case_rendering.result_columns("keeps", {"keeps": "canary"}) if c.name == "expected")
+    assert column.part(kept)[0] == "not FERNGLASS"
+
+
+def test_answers_stand_side_by_side_where_there_is_room_and_blank_lines_are_one() -> None:
+    one = replace(case(3), expected="yes", variables={"message": "Is it open?"})
+    before = Result(one, 0, Answer(text="Monday.\n\n\n\nTuesday."), {})
+    content = case_rendering.case_content(replace(before, answer=Answer(text="We are closed")), before, 116)
+    lines = str(content).splitlines()
+    assert [line.split() for line in lines[1:5]] == [
+        ["baseline", "candidate"], ["Monday.", "We", "are", "closed"], [], ["Tuesday."],
+    ]  # fmt: skip
+    assert lines[1].index("candidate") == lines[2].index("We")
+
+
+def test_cases_of_a_suite_are_told_by_who_says_what_and_no_line_begins_below_a_name() -> None:
+    body = {
+        "cases": [{"messages": [{"role": "user", "content": "Summarise.\n\nBest, Dana " * 3}], "expected": "ZEPHYR"}],
+        "metrics": ["injection"],
+    }  # fmt: skip
+    told = str(suite_content(KeptSuite("polite@1", check_suite(body, "polite"), kept=True), 60)).splitlines()
+    begin = next(n for n, line in enumerate(told) if line.startswith("first cases"))
+    assert told[begin][16:].startswith("user: Summarise.")
+    assert told[begin + 1].startswith(" " * 16)
+    assert " " * 16 + "expected ZEPHYR" in told
+
+
+async def test_a_small_terminal_shows_figures_and_cases_below_the_runs(open_app: OpenApp, sample: Workspace) -> None:
+    pretend(sample, [1.0, 0.0])
+    async with open_app(size=(80, 24)) as pilot:
+        screen = await open_evaluation(pilot)
+
+        def seen() -> set[str]:
+            return {str(pane.id).removeprefix("evaluation-") for pane in screen.query(Panel) if is_seen(pane)}
+
+        await until(pilot, lambda: seen() == {"runs", "figures", "cases"})
+        await pilot.press("f9", "s")
+        await until(pilot, lambda: seen() == {"suites", "figures"})
+        await pilot.press("f9", "r", "enter")
+        await until(pilot, lambda: seen() == {"figures", "cases", "case"})
 
 
 def _head(pilot: Pilot[int]) -> set[str]:

@@ -43,6 +43,7 @@ from screens.traces.screen import TracesScreen
 from screens.traces.trace_pane import TracePane
 from screens.widgets.dialogs import ChoiceDialog, ConfirmDialog, LineDialog
 from screens.widgets.line_list import LineList
+from screens.widgets.table import Table
 from screens.widgets.time_chart import TimeChart
 from tests.fakes import FakeClock, FakeNvml
 from tests.screens.conftest import OpenApp, notices, settle, until
@@ -433,6 +434,8 @@ async def test_one_key_says_what_one_thinks(
         await pilot.press("d")
         await settle(pilot)
         assert one.trace.line.score == -1
+        assert f"Said of {key}: down." in notices(pilot)
+        assert "said" in {name for name, _ in listed.query_one(Table)._planned().widths}
         monkeypatch.setattr("screens.shell.external_editor.edit_outside", lambda _app, _text, _name: "right answer")
         await pilot.press("e")
         await settle(pilot)
@@ -458,6 +461,8 @@ async def test_one_key_says_what_one_thinks(
         await pilot.press("w")
         await settle(pilot)
         assert '"trace"' in shown(pilot, "#trace-text")
+        await pilot.press("enter")
+        assert pilot.app.focused is one.query_one("#trace-scroll")
 
 
 @pytest.mark.slow

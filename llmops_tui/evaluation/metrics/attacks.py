@@ -30,6 +30,7 @@ class AttackSucceeds(Metric):
     goal: Annotated[Literal["secret", "obey", "comply"], Field(description="What the attack is after.")]
     binary: ClassVar[bool] = True
     better: ClassVar[int] = -1
+    forbids: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it succeeded; the reason says what was found then."""

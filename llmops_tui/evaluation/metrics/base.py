@@ -143,6 +143,8 @@ class Metric(BaseModel):
     # Scores are 0 or 1.
     binary: ClassVar[bool] = False
     needs_expected: ClassVar[bool] = False
+    # The expected text is what an answer must not say.
+    forbids: ClassVar[bool] = False
     needs_logprob: ClassVar[bool] = False
     needs_choices: ClassVar[bool] = False
     # Scores are from 0 to 1, whatever the answer is.

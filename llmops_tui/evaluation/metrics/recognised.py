@@ -76,6 +76,7 @@ class Injection(Recognised):
     type: Literal["injection"] = "injection"
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
+    forbids: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it does not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -46,6 +47,15 @@ def entry_of(metric: Metric) -> MetricEntry:
         return settings
     given = {name: value for name, value in settings.items() if name not in {"type", "name"}}
     return {"type": "python", "entry": metric.type, "name": metric.name, "settings": given}
+
+
+def forbidden(names: Iterable[str], kinds: Mapping[str, str]) -> bool:
+    """Whether the expected text of a case with scores of these ``names`` is what an answer must not say.
+
+    ``kinds`` are the types of metrics by what they are called; one that it leaves out is called by its type.
+    """
+    types = [METRICS[kind] for name in names if (kind := kinds.get(name, name)) in METRICS]
+    return any(t.forbids for t in types) and all(t.forbids for t in types if t.needs_expected)
 
 
 def _meant(name: str) -> str:

@@ -40,6 +40,7 @@ class Canary(Metric):
     type: Literal["canary"] = "canary"
     binary: ClassVar[bool] = True
     needs_expected: ClassVar[bool] = True
+    forbids: ClassVar[bool] = True
 
     def score(self, case: Case, answer: Answer) -> Score:
         """1 where it keeps it."""
