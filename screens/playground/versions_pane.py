@@ -85,6 +85,8 @@ class VersionsPane(Pane):
     def show(self, *, again: bool = False) -> None:
         """Draw the versions where what they depend on changed, or ``again`` in any case."""
         state = self._state
+        if not state.known:
+            return  # typed before the workspace was read
         matching, draft = state.matching, state.draft_number
         facts = (state.prompt, matching and matching.ref, draft, len(state.versions))
         if facts == self._shown and not again:
