@@ -105,5 +105,5 @@ async def test_the_playground_denies_nothing_before_it_was_read(
         assert tables[0].rows
         assert "Reading …" not in {str(editor.placeholder) for editor in editors}
         app.action_command()
-        await until(pilot, lambda: "llmops prompt run support" in notices(pilot))
+        await until(pilot, lambda: "prompt run support" in notices(pilot))
     services.close()
