@@ -27,7 +27,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     theme: Annotated[
-        str, Field(max_length=60, description="Colours of the app; typing completes, and ctrl+p lists all themes.")
+        str,
+        Field(max_length=60, description="Colours of the app; typing completes a name, and ctrl+p shows all themes."),
     ] = "llmops-dark"
     animations: Annotated[
         Literal["auto", "on", "off"], Field(description="Smooth scrolling and fades; auto is off over SSH and in tmux.")

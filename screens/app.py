@@ -214,13 +214,13 @@ class LlmopsApp(Opening, SnippetActions):
         """Copy; pressed again at once, choose what."""
         screen = self._current()
         if screen is not None:
-            self._copier.copy(screen.copy_choices())
+            self._copier.copy([] if screen.reading else screen.copy_choices(), reading=screen.reading)
 
     def action_command(self) -> None:
         """Show and copy the command that does the same."""
         screen = self._current()
         if screen is not None:
-            self._copier.copy_command(screen.cli_command())
+            self._copier.copy_command(screen.cli_command(), reading=screen.reading)
 
     def action_lineage(self) -> None:
         """Where the thing under the cursor came from, and what was made of it."""

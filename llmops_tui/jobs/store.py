@@ -70,6 +70,13 @@ class Job:
     finished_at: float | None
     exit_code: int | None
     resumes: str | None
+    # Somebody asked it to stop; whether it did its state says.
+    stop_asked: bool = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop and has not done so yet."""
+        return self.stop_asked and not self.state.final
 
     @property
     def word(self) -> str:
@@ -323,4 +330,5 @@ def _read(record: Mapping[str, Any]) -> Job:
         finished_at=None if record["finished_at"] is None else float(record["finished_at"]),
         exit_code=record["exit_code"],
         resumes=record["resumes"],
+        stop_asked=bool(record["cancel_requested"]),
     )

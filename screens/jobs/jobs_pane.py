@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from textual import on
 from textual.app import ComposeResult
@@ -30,6 +31,8 @@ _HELP = (
     "D deletes."
 )
 
+# What is said of a job from the key on that asks it to stop.
+STOPPING = "stopping …"
 _FIRST = {JobState.RUNNING: 0, JobState.QUEUED: 1}
 _BAR_CELLS = 6
 # Lines of the pane beside its rows: its border and the head of the list.
@@ -51,7 +54,7 @@ def _share(job: Job) -> Part:
 
 
 def _left(job: Job) -> Part:
-    left = seconds_left(job, time.time())
+    left = None if job.stopping else seconds_left(job, time.time())
     return ("", "muted") if left is None else (units.clock_time(left), "plain")
 
 
@@ -62,8 +65,13 @@ def _outcome(job: Job) -> Part:
     return safe_line(outcome(job), 300), "bad" if job.cause else "plain" if job.state == JobState.DONE else "muted"
 
 
+def _state(job: Job) -> Part:
+    word = job.word
+    return (f"{mark_of('stopped')} {STOPPING}", "warn") if job.stopping else (f"{mark_of(word)} {word}", tone_of(word))
+
+
 COLUMNS: list[Column[Job]] = [
-    Column("state", lambda job: (f"{mark_of(job.word)} {job.word}", tone_of(job.word))),
+    Column("state", _state),
     Column("done", _share, lambda job: job.progress, unit="%", right=True, falling=True, rank=1, spare=True),
     Column("job", lambda job: safe_line(job.title, 200), share=2, least=16),
     Column("outcome", _outcome, share=3, least=16, rank=2),
@@ -106,6 +114,8 @@ class JobsPane(Pane):
             id="jobs-list",
             help_text=_HELP,
         )
+        # Those that were asked to stop here, before that is recorded.
+        self._stopping: set[str] = set()
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -114,7 +124,7 @@ class JobsPane(Pane):
     async def load(self, select: str = "") -> None:
         """Read the jobs again; with ``select`` put the cursor on one."""
         jobs = await asyncio.to_thread(lambda: self.services.jobs.store.all(_MOST))
-        jobs = in_order(jobs)
+        jobs = [replace(job, stop_asked=True) if job.id in self._stopping else job for job in in_order(jobs)]
         self.shell.show_jobs(jobs)
         before = self.current
         if not jobs or jobs != self._jobs.rows or select or any(not job.state.final for job in jobs):
@@ -175,9 +185,21 @@ class JobsPane(Pane):
     async def _cancel(self, jobs: list[Job]) -> None:
         what = safe_line(jobs[0].title) if len(jobs) == 1 else counted(len(jobs), "job")
         if await self.shell.ask(ConfirmDialog(f"Cancel {what}?", "r on this screen resumes it.")):
-            for job in jobs:
-                await asyncio.to_thread(self.services.jobs.cancel, job.id)
+            self._say_stopping(jobs)
+            try:
+                for job in jobs:
+                    await asyncio.to_thread(self.services.jobs.cancel, job.id)
+            finally:
+                self._stopping -= {job.id for job in jobs}  # from now on the records say it
             self.post_message(self.Changed())
+
+    def _say_stopping(self, jobs: list[Job]) -> None:
+        """Say at once that it was heard: on a busy machine it takes a while until that is recorded, and jobs end."""
+        self._stopping |= {job.id for job in jobs}
+        told = [replace(job, stop_asked=True) if job.id in self._stopping else job for job in self._jobs.rows]
+        self._jobs.fill(told)
+        if self.current is not None:
+            self.post_message(self.CursorMoved(self.current))
 
     def action_resume(self) -> None:
         """Start the ended job's work again."""

@@ -18,6 +18,7 @@ from llmops_tui.jobs.store import Job, JobState
 from llmops_tui.regular_files import open_regular
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.states import mark_of, tone_of
+from screens.jobs.jobs_pane import STOPPING
 from screens.jobs.places import place_of_job
 from screens.shell.pane import Pane
 from screens.widgets import units
@@ -58,6 +59,8 @@ class LogPane(Pane):
             return
         new = self._shown is None or job.id != self._shown.id
         self._shown = job
+        if not new:
+            self._draw()  # its state at once; its output when it was read
         path = self.services.jobs.store.folder(job) / "output.log"
         text = await asyncio.to_thread(_tail, path)
         if self._shown.id != job.id:
@@ -96,7 +99,7 @@ def keys_for(job: Job) -> str:
     """What can be done with a job now."""
     opens = "⏎ open · " if place_of_job(job) is not None else ""
     if not job.state.final:
-        return f"{opens}x cancel"
+        return opens.removesuffix(" · ") if job.stopping else f"{opens}x cancel"
     return opens + ("D delete" if job.state == JobState.DONE else "r resume · D delete")
 
 
@@ -105,8 +108,9 @@ def head_of(job: Job, width: int, now: float, *, dense: bool = False) -> Content
 
     ``dense``: facts beside each other, where each has a line else.
     """
-    word = job.word
-    parts: list[tuple[str, str] | str] = [(f"{mark_of(word)} {word}", f"bold {_COLOURS[tone_of(word)]}")]
+    word = "stopped" if job.stopping else job.word
+    said = STOPPING if job.stopping else word
+    parts: list[tuple[str, str] | str] = [(f"{mark_of(word)} {said}", f"bold {_COLOURS[tone_of(word)]}")]
     if job.state == JobState.RUNNING:
         parts.append(
             (
@@ -138,7 +142,7 @@ def _times(job: Job, now: float) -> list[str]:
     took = units.clock_time(max(0.0, (job.finished_at or now) - job.started_at))
     if job.state.final:
         return [*told, f"took {took}"]
-    left = seconds_left(job, now)
+    left = None if job.stopping else seconds_left(job, now)
     return [*told, f"{took} so far", *([f"about {units.clock_time(left)} left"] if left is not None else [])]
 
 

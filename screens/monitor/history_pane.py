@@ -112,8 +112,8 @@ class HistoryPane(Pane):
         at = time.strftime("%b %d %H:%M:%S", time.localtime(crossed[0]))
         parts: list[tuple[str, str] | str] = [(at, "bold"), "   "]
         for one, mean, top in chart.values_at(crossed[1]):
-            spread = f" (to {top:,.4g})" if top > mean * 1.005 else ""
-            parts += [(f"{one.name} ", "$muted"), f"{units.measured(f'{mean:,.4g}{spread}', one.unit)}   "]
+            top_told = f" (to {units.measured(f'{top:,.4g}', one.unit)})" if top > mean * 1.005 else ""
+            parts += [(f"{one.name} ", "$muted"), f"{units.measured(f'{mean:,.4g}', one.unit)}{top_told}   "]
         legend.update(Content.assemble(*parts, ("enter: what ran then", "$muted")), layout=False)
 
     @on(TimeChart.Crossed)

@@ -17,7 +17,7 @@ from llmops_tui.errors import InputRefusedError, LlmopsError
 from screens.playground.answer_actions import AnswerActions
 from screens.playground.figures_line import FiguresLine
 from screens.playground.run_figures import NO_ANSWER, ended, kept_text_told, source_of, told_in_pane, uncalled
-from screens.playground.state import PlaygroundState, Run
+from screens.playground.state import READING, PlaygroundState, Run
 from screens.playground.thinking_view import ThinkingView
 from screens.widgets.stream_view import StreamView
 
@@ -55,7 +55,7 @@ class AnswerPane(AnswerActions):
     def __init__(self, state: PlaygroundState, profile: TerminalProfile) -> None:
         super().__init__(title="Answer", jump_key="a", id="playground-answer", help_text=_HELP)
         self._state = state
-        self._stream = StreamView(profile, placeholder=_PLACEHOLDER, id="answer")
+        self._stream = StreamView(profile, placeholder=READING, id="answer")
         self._thinking = ThinkingView(profile)
         self._figures = FiguresLine()
         self._calls = Static("", id="calls", markup=False)

@@ -63,6 +63,7 @@ class RunList(Table["RunRecord"]):
             key=lambda run: run.id,
             empty=_EMPTY,
             mark=lambda run: ("▸", "accent") if is_shown(run) else ("", "plain"),
+            reads=True,
         )
 
 

@@ -83,7 +83,7 @@ class PlaygroundScreen(BaseScreen):
             self.state.parameters, self.state.model_name = session.parameters, session.model
             await self.load(session.prompt, model=session.model)
         finally:
-            self.state.opened.set()
+            self.state.open()
 
     # ── reading and showing ──
 
@@ -281,6 +281,11 @@ class PlaygroundScreen(BaseScreen):
         """The version that is being written on."""
         base = self.state.draft.base
         return f"prompt:{self.state.prompt}@{base}" if self.state.prompt and base is not None else ""
+
+    @property
+    def reading(self) -> bool:
+        """Until the draft is there, its command would be another one's."""
+        return not self.state.known
 
     def copy_choices(self) -> list[tuple[str, str]]:
         """The answer first, then the texts and the command."""

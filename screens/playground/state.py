@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from screens.services import Services
 
 UNTITLED = "untitled"
+# What stands where nothing is known yet.
+READING = "Reading …"
 
 
 @dataclass
@@ -53,6 +55,7 @@ class PlaygroundState:
     All read it; the editors change the draft, and the screen the rest.
 
     Attributes:
+        known: whether what is shown was read; until then nobody is told that there is nothing.
         opened: set once the workspace was read for the first time, or could not be.
         tool_servers: the servers whose tools the last run offered.
         connections: those to tool servers, once one was needed; they stay between runs.
@@ -67,6 +70,7 @@ class PlaygroundState:
     versions: list[PromptVersion] = field(default_factory=list)
     models: list[Model] = field(default_factory=list)
     model_name: str | None = None
+    known: bool = False
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     tool_servers: tuple[str, ...] = ()
     connections: KeptConnections | None = None
@@ -74,6 +78,11 @@ class PlaygroundState:
     catch_up: Callable[[], None] = lambda: None
     looked_at: PromptVersion | None = None
     _parameters: SamplingParameters | None = None
+
+    def open(self) -> None:
+        """The workspace was read, or cannot be."""
+        self.known = True
+        self.opened.set()
 
     @property
     def parameters(self) -> SamplingParameters:
@@ -215,6 +224,7 @@ class PlaygroundState:
             loaded.models,
             loaded.prompt,
         )
+        self.known = True
         if self.model is None and self.models:
             self.model_name = self.models[0].name
 

@@ -11,6 +11,7 @@ from textual.widgets import Static, TextArea
 
 from llmops_tui.counts import counted
 from llmops_tui.safe_text import count_hidden, safe_text
+from screens.playground.state import READING
 from screens.shell.pane import Pane
 from screens.widgets.fields import Editor
 
@@ -40,7 +41,8 @@ class TemplatePane(Pane):
         super().__init__(
             title=title, jump_key=jump_key, id=f"playground-{name}", help_text=help_text, classes="template-pane"
         )
-        self._editor = TemplateEditor(placeholder=placeholder, id=name)
+        self._hint = placeholder
+        self._editor = TemplateEditor(placeholder=READING, id=name)
         self._seen = Static("", markup=False)
         # Over the editor, which keeps its text and its place under it.
         self._over = VerticalScroll(self._seen, classes="template-seen", can_focus=False)
@@ -64,6 +66,7 @@ class TemplatePane(Pane):
 
     def show(self, text: str) -> None:
         """Put a text into the editor."""
+        self._editor.placeholder = Content(self._hint)
         if self._editor.text != text:
             with self._editor.prevent(TextArea.Changed):
                 self._editor.load_text(text)

@@ -16,7 +16,7 @@ from textual.widgets import Static, TextArea
 
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
-from screens.playground.state import PlaygroundState, variables_of
+from screens.playground.state import READING, PlaygroundState, variables_of
 from screens.shell.pane import Pane
 from screens.widgets.columns import fit
 from screens.widgets.fields import Editor
@@ -55,12 +55,14 @@ class VariableFields(VerticalScroll):
 
     def __init__(self) -> None:
         super().__init__(id="variable-fields", can_focus=False)
-        self._names: list[str] = []
+        # None before they are known.
+        self._names: list[str] | None = None
         self._hints: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
-        """Nothing until the variables are known."""
-        yield Static("The templates use no variables. Write {{ name }} to make one.", classes="muted", markup=False)
+        """No fields until the variables are known."""
+        none = "The templates use no variables. Write {{ name }} to make one."
+        yield Static(READING if self._names is None else none, classes="muted", markup=False)
 
     async def show(self, names: list[str], values: dict[str, str], hints: dict[str, str]) -> None:
         """Show fields for these variables, keeping those that are there; ``hints`` stand in fields that are empty."""

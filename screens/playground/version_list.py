@@ -77,7 +77,13 @@ class VersionList(Table[VersionRow]):
 
     def __init__(self) -> None:
         super().__init__(
-            COLUMNS, id="version-list", key=lambda row: row.key, empty=_EMPTY, mark=self._mark_of, filters=False
+            COLUMNS,
+            id="version-list",
+            key=lambda row: row.key,
+            empty=_EMPTY,
+            mark=self._mark_of,
+            filters=False,
+            reads=True,
         )
         self._at: tuple[int | None, int | None] = (None, None)
         self._changes = Changes()

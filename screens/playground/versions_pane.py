@@ -24,6 +24,10 @@ _HELP = (
 )
 
 
+# What is done with the version under the cursor, where the line of keys has no room for it.
+_KEYS = "⏎ take · d diff · l label"
+
+
 class VersionsPane(Pane):
     """The tree of versions, and what is done with the one under the cursor."""
 
@@ -64,9 +68,23 @@ class VersionsPane(Pane):
     # ── showing ──
 
     def on_descendant_focus(self) -> None:
-        """Whoever comes back to a version that the editors do not hold sees it again."""
+        """Whoever comes back to a version that the editors do not hold sees it again, and what can be done with it."""
+        self.set_note(_KEYS)
         if self.version is not None and self.version != self._state.matching:
             self.post_message(self.CursorMoved(self.version))
+
+    def on_descendant_blur(self) -> None:
+        """In an editor these keys are text."""
+        self.set_note("")
+
+    @on(VersionList.Selected)
+    def _tell_marks(self, event: VersionList.Selected) -> None:
+        event.stop()
+        self._tell_count()
+
+    def _tell_count(self) -> None:
+        count = len(self.marked)
+        self.set_title("Versions", f"{count} marked" if count else "")
 
     @property
     def version(self) -> PromptVersion | None:
@@ -85,6 +103,8 @@ class VersionsPane(Pane):
     def show(self, *, again: bool = False) -> None:
         """Draw the versions where what they depend on changed, or ``again`` in any case."""
         state = self._state
+        if not state.known:
+            return  # typed before the workspace was read
         matching, draft = state.matching, state.draft_number
         facts = (state.prompt, matching and matching.ref, draft, len(state.versions))
         if facts == self._shown and not again:
@@ -94,6 +114,7 @@ class VersionsPane(Pane):
         # What stands beside the list is read again, too, wherever the cursor was before.
         with self.prevent(Table.Moved):
             self._list.show_versions(state.versions, draft=draft, matching=number)
+        self._tell_count()
         self.post_message(self.CursorMoved(self._list.version))
 
     def show_only(self, numbers: set[int]) -> None:

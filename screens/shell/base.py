@@ -243,6 +243,11 @@ class BaseScreen(PlaceScreen, ShellNode):
         self.remove_class("-sidebar")
         return open_
 
+    @property
+    def reading(self) -> bool:
+        """Whether what it shows is still being read, so that it has nothing to copy yet."""
+        return False
+
     def copy_choices(self) -> list[tuple[str, str]]:
         """What can be copied here, as (name, text); the first is what one press copies."""
         return []

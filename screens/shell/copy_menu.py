@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from screens.shell.shell import Shell
 
 _AGAIN_SECONDS = 2.0
+# Cells of what stands beside a name to choose by.
+_PREVIEW = 60
+_READING = "Reading …: there is nothing to copy yet."
 
 
 class Copier:
@@ -23,18 +26,22 @@ class Copier:
         # What was copied last is what the clipboard holds in the end.
         self._turn = asyncio.Lock()
 
-    def copy(self, choices: list[tuple[str, str]]) -> None:
+    def copy(self, choices: list[tuple[str, str]], *, reading: bool = False) -> None:
         """Copy the first of the (name, text) choices; called again at once, let the user choose among several."""
+        from llmops_tui.safe_text import safe_line
+        from screens.widgets.columns import fit
         from screens.widgets.dialogs import Choice, ChoiceDialog
 
         if not choices:
-            self._app.say("There is nothing to copy here.", severity="warning")
+            self._app.say(_READING if reading else "There is nothing to copy here.", severity="warning")
             return
         if len(choices) == 1 or time.monotonic() - self._copied_at > _AGAIN_SECONDS:
             self._copied_at = time.monotonic()
             self._put(*choices[0])
             return
-        shown = [Choice(str(i), name, text[:60]) for i, (name, text) in enumerate(choices)]
+        shown = [
+            Choice(str(i), name, fit(safe_line(text, 200), _PREVIEW).rstrip()) for i, (name, text) in enumerate(choices)
+        ]
 
         def chosen(index: str | None) -> None:
             if index is not None:
@@ -42,8 +49,11 @@ class Copier:
 
         self._app.push_screen(ChoiceDialog("Copy what?", shown), chosen)
 
-    def copy_command(self, command: str) -> None:
+    def copy_command(self, command: str, *, reading: bool = False) -> None:
         """Copy and show the command of a screen."""
+        if reading:
+            self._app.say(_READING, severity="warning")
+            return
         if not command:
             self._app.say("This screen has no command of its own.", severity="warning")
             return

@@ -17,9 +17,10 @@ from textual.widgets import Input, Static
 from screens.shell.palette_entries import Entry, Here, actions, commands, pages, themes
 from screens.shell.ranking import ranked
 from screens.shell.shell import Shell
-from screens.shell.things import Thing, read_things, search_texts
+from screens.shell.things import MOST_TEXTS, Thing, read_things, search_texts
 from screens.widgets.columns import fit
 from screens.widgets.fields import Field
+from screens.widgets.keys_line import KeysLine
 from screens.widgets.line_list import Line, LineList
 from screens.widgets.modal import Modal
 
@@ -72,7 +73,7 @@ class Palette(Modal[Entry | None]):
             found.can_focus = False
             yield found
             yield Static("", id="palette-about", markup=False)
-            yield Static("", id="palette-ways", markup=False)
+            yield KeysLine(id="palette-ways")
 
     def on_mount(self) -> None:
         """Actions at once; things when they are read."""
@@ -135,9 +136,10 @@ class Palette(Modal[Entry | None]):
         shown = self.query_one(LineList)
         shown.placeholder = "Nothing is found. % in front finds what is archived, too." if said else ""
         shown.show(len(self._shown), self._line_of)
-        more = "the best " if len(found) == _MOST else ""
-        ways = f"{more}{len(self._shown)} found   ↑ ↓ move   enter does it   esc leaves   % archived, too"
-        self.query_one("#palette-ways", Static).update(Content.styled(ways, "$muted"))
+        capped = any(sum(e.kind == kind for e in self._texts) >= MOST_TEXTS for kind in _TEXTS)
+        more = "the best " if len(found) == _MOST else "the newest " if capped else ""
+        keys = ("↑ ↓", "move"), ("enter", "choose"), ("esc", "leave"), ("%", "archived, too")
+        self.query_one(KeysLine).show(*keys, told=f"{more}{len(self._shown)} found")
         self._tell()
 
     def _tell(self) -> None:

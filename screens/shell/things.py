@@ -21,13 +21,15 @@ from screens.navigation import (
     ScreenPlace,
     TracePlace,
 )
+from screens.widgets import units
 
 if TYPE_CHECKING:
     from screens.services import Services
 
 # Of one kind; and runs whose cases are searched.
 _MOST = 300
-_FOUND = 8
+# The most traces, and the most cases, that are found by their texts.
+MOST_TEXTS = 100
 _SEARCHED = 3
 _TITLE, _NOTE = 120, 160
 
@@ -136,12 +138,12 @@ def search_texts(services: Services, words: str) -> list[Thing]:
 def _traces_with(services: Services, words: str) -> Iterator[Thing]:
     from llmops_tui.traces.store import TraceFilter
 
-    for line in services.traces.page(TraceFilter(text=words), _FOUND)[0]:
+    for line in services.traces.page(TraceFilter(text=words), MOST_TEXTS)[0]:
         title = line.question or line.output or line.error or line.id
         yield Thing(
             "trace",
             safe_line(title, _TITLE),
-            safe_line(f"{line.model}  {line.id}", _NOTE),
+            safe_line(f"{units.moment(line.started_at)[0]}  {line.model}", _NOTE),
             TracePlace(line.id),
             line.id,
         )
@@ -160,5 +162,5 @@ def _cases_with(services: Services, words: str) -> Iterator[Thing]:
                     "case", safe_line(text, _TITLE), safe_line(f"case {result.case.index} of {run.name}", _NOTE), place
                 )
                 count += 1
-                if count == _FOUND:
+                if count == MOST_TEXTS:
                     return

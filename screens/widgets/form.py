@@ -284,4 +284,8 @@ class ModelForm(VerticalScroll, Generic[Model]):
         # A field that goes through its words shows them itself.
         typed = get_origin(info.annotation) is Literal and not self._browses
         allowed = get_args(info.annotation) if typed else ()
+        default = info.get_default(call_default_factory=True)
+        if self._browses and not info.is_required() and value != default:
+            plain = _YES_NO[default] if isinstance(default, bool) else shown_text(info, default)
+            told += f" Changed; the default is {plain or word_of(info, default) or 'empty'}."
         return (info.description or "") + (f" One of: {', '.join(allowed)}." if allowed else "") + told

@@ -7,16 +7,22 @@ import os
 import threading
 from dataclasses import replace
 
+import pytest
+from textual.widgets import Static
+
+from llmops_tui.jobs.launcher import JobLauncher
 from llmops_tui.jobs.process import identify
-from llmops_tui.jobs.store import JobState, JobStore
+from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.monitoring.engines import EngineLoad
 from llmops_tui.workspace.catalog import Catalog
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
 from screens.home.panes import StepsPane
+from screens.jobs.jobs_pane import COLUMNS, JobsPane
 from screens.shell.running_jobs import RunningJobs
 from screens.shell.status_feed import model_told
 from screens.shell.status_line import StatusLine
+from screens.widgets.dialogs import ConfirmDialog
 from screens.widgets.line_list import LineList
 from tests.screens.conftest import OpenApp, settle, until
 from tests.screens.test_tabs import job
@@ -147,3 +153,39 @@ async def test_what_runs_is_the_first_row_and_what_is_done_has_no_share(open_app
         await settle(pilot)
         assert any("import b is done: nothing is left" in one.message for one in pilot.app._notifications)
         assert len(store.all()) == 3
+
+
+async def test_that_a_job_was_asked_to_stop_is_said_at_once(
+    open_app: OpenApp, sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, asked = threading.Event(), threading.Event()
+    store = JobStore(EventLog(sample))
+
+    def cancel(launcher: JobLauncher, given: str) -> Job:
+        asked.set()
+        go.wait()
+        store.update(given, cancel_requested=1)
+        return store.get(given)
+
+    monkeypatch.setattr(JobLauncher, "cancel", cancel)
+    async with open_app() as pilot:
+        made = begun(store)
+        await pilot.press("f9", "8")
+        await until(pilot, lambda: bool(pilot.app.screen.query(JobsPane)))
+        pane = pilot.app.screen.query_one(JobsPane)
+        await until(pilot, lambda: pane.current is not None)
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        try:
+            await pilot.press("y")
+            await until(pilot, asked.is_set)
+            assert COLUMNS[0].cell(pane.jobs[0]) == ("■ stopping …", "warn")
+        finally:
+            go.set()
+        await settle(pilot)
+        # What was recorded says so, too, and to whoever looks from elsewhere.
+        assert store.get(made).stopping
+        assert COLUMNS[0].cell(pane.jobs[0]) == ("■ stopping …", "warn")
+        told = str(pilot.app.screen.query_one("#log-head", Static).content)
+        assert told.startswith("■ stopping …")
+        assert "left" not in told

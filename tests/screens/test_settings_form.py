@@ -106,3 +106,13 @@ async def test_a_choice_is_gone_through_and_words_are_kept_as_their_values(open_
         await pilot.press("ctrl+s")
         await settle(pilot)
     assert load_settings()[0] == Settings(animations="on")
+
+
+async def test_what_is_not_the_default_says_so_and_what_the_default_is(open_app: OpenApp) -> None:
+    async with open_app(settings=Settings(animations="on", threads=3, confirm_quit=False)) as pilot:
+        await pilot.app.switch_mode("settings")
+        await settle(pilot)
+        notes = {name: note for name, note in pilot.app.screen.query_one(ModelForm)._notes.items() if "Changed" in note}
+        assert {name: note.rpartition(" Changed; ")[2] for name, note in notes.items()} == {
+            "animations": "the default is auto.", "threads": "the default is auto.", "confirm_quit": "the default is yes.",
+        }  # fmt: skip

@@ -16,6 +16,7 @@ from screens.playground.runs_pane import RunList, RunsPane
 from screens.playground.template_pane import TemplatePane
 from screens.playground.variables_pane import ValueEditor
 from screens.playground.version_list import VersionList
+from screens.playground.versions_pane import VersionsPane
 from screens.shell.key_line import KeyLine
 from screens.widgets.stream_view import StreamView
 from tests.fakes import FailingEnsure, FakeModelServer
@@ -188,3 +189,19 @@ async def test_a_long_value_is_read_whole_and_may_have_several_lines(open_app: O
         await until(pilot, lambda: field.size.height == 6 or field.size.height >= field.wrapped_document.height > 1)
         assert screen.state.draft.variables["question"] == text
         assert isinstance(screen.query_one("#user"), TextArea)
+
+
+async def test_marks_are_counted_and_the_keys_of_the_pane_are_told_while_it_has_the_focus(open_app: OpenApp) -> None:
+    async with open_app() as pilot:
+        pane = playground(pilot).query_one(VersionsPane)
+        assert "marked" not in plain(pilot, "#playground-versions")
+        assert not pane.border_subtitle
+        await pilot.press("f9", "v", "space")
+        await settle(pilot)
+        assert "1 marked" in plain(pilot, "#playground-versions")
+        assert "d diff" in str(pane.border_subtitle)
+        await pilot.press("space")
+        playground(pilot).query_one("#user", TextArea).focus()
+        await settle(pilot)
+        assert "marked" not in plain(pilot, "#playground-versions")
+        assert not pane.border_subtitle

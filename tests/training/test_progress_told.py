@@ -37,6 +37,9 @@ def test_figures_of_a_step_are_a_line_in_words() -> None:
 
     logs = {"loss": "0.3805", "grad_norm": 0.0551, "learning_rate": 1.34e-05, "num_tokens": 382700.0, "note": "warm"}
     told = figures_line(3, 363, logs)
-    assert told == ("step   3 of 363  loss 0.3805    gradient norm 0.0551    learning rate 1.34e-05  tokens 382,700\n")
+    assert told == ("step   3 of 363  loss 0.3805    learning rate 1.34e-05\n")
+    # In the pane of the log it is one line in a terminal of 120 columns.
+    assert len(told) <= 55
     later = figures_line(120, 363, {**logs, "grad_norm": "12.5", "loss": 1.0})
+    assert "eval loss 0.5" in figures_line(3, 363, {"eval_loss": 0.5, "eval_runtime": 2.0})
     assert later.index("learning rate") == told.index("learning rate")

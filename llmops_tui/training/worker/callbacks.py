@@ -35,6 +35,8 @@ _PREFERENCE = "rewards/"
 # What figures are called in a job's output, where that is not their name, and the cells of most.
 _SAID = {"grad_norm": "gradient norm", "mean_token_accuracy": "token accuracy", "num_tokens": "tokens"}
 _FIGURE_CELLS = 9
+# What a line says of a step, so that it stays one line; the run keeps all figures, and training shows them.
+_OF_A_STEP = ("loss", "reward", "learning_rate")
 _MEASURED = ("eval_loss", "eval_runtime", "eval_reward", "eval_length")
 _REPORT_SECONDS = 2.0
 
@@ -60,11 +62,12 @@ def _beside_torch() -> int:
 def figures_line(step: int, of: int, logs: Mapping[str, object]) -> str:
     """The figures of a step, or of an evaluation, as a line of the job's output; what is no number is left out.
 
-    Figures stand below each other from step to step.
+    Figures stand below each other from step to step. Of a step only what it is looked at for is told.
     """
+    told_of = {name: logs[name] for name in _OF_A_STEP if name in logs} if "loss" in logs else logs
     told = [
         f"{_SAID.get(name, name.replace('_', ' '))} {figure(float(value), name):<{_FIGURE_CELLS}}"
-        for name, value in logs.items()
+        for name, value in told_of.items()
         if isinstance(value, int | float | str) and _number(value)
     ]
     return " ".join([f"step {step:>{len(str(of))}} of {of} ", *told]).rstrip() + "\n"
