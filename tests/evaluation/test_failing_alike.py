@@ -35,6 +35,8 @@ def failed(count: int, error: str = GONE, repeats: int = 1) -> list[Result]:
         (False, ["", *[GONE] * ALIKE], False),
         (False, ["too_long: 9", *[GONE] * ALIKE], False),
         (True, [GONE] * ALIKE, False),
+        (False, [f"server_error: request {n} at 12:{n}" for n in range(ALIKE)], True),
+        (False, [f"context_length_exceeded: the prompt has {5000 + n} tokens" for n in range(ALIKE)], False),
     ],
 )
 def test_a_run_gives_up_where_all_fail_for_one_reason_from_the_first_on(

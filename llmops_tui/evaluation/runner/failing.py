@@ -15,6 +15,12 @@ from llmops_tui.evaluation.runner.results import Result
 # So many requests that fail for one reason from the first on say that the next ones do, too.
 ALIKE = 20
 _MOST = 5
+# Errors of a server or a model, not of one request: they are one reason whatever their words, which may have times and ids.
+_OF_ALL = frozenset({
+    "adapter_changed", "adapter_misfit", "decode_failed", "endpoint_unreachable", "engine_died", "engine_start_failed",
+    "engine_unusable", "key_refused", "model_load_failed", "model_not_found", "server_died", "server_ending", "server_error",
+    "server_failed", "server_silent", "server_start_failed",
+})  # fmt: skip
 _CODE = re.compile(r"([a-z][a-z0-9_]*): ")
 
 
@@ -34,9 +40,17 @@ class FailingAlike:
         """Take in the answer to one more request."""
         if self._settled:
             return
-        if not answer.error or (self._count and answer.error != self._reason):
+        code = _code(answer.error)
+        reason = code if code in _OF_ALL else answer.error
+        if not reason or (self._count and reason != self._reason):
             self._settled = True
-        self._reason, self._count = answer.error, self._count + 1
+        self._reason, self._count = reason, self._count + 1
+
+
+def _code(error: str) -> str:
+    """The code that an error begins with; all of one without a code."""
+    found = _CODE.match(error)
+    return found[1] if found else error
 
 
 def reasons(results: Sequence[Result]) -> list[FailureReason]:
@@ -44,8 +58,7 @@ def reasons(results: Sequence[Result]) -> list[FailureReason]:
     told: dict[str, Counter[str]] = defaultdict(Counter)
     for result in results:
         if error := result.answer.error:
-            code = _CODE.match(error)
-            told[code[1] if code else error][error] += 1
+            told[_code(error)][error] += 1
     ordered = sorted(told.values(), key=lambda words: -words.total())
     return [{"count": words.total(), "reason": words.most_common(1)[0][0]} for words in ordered[:_MOST]]
 
