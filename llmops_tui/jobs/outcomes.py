@@ -27,8 +27,9 @@ def outcome(job: Job) -> str:
     if not job.state.final:
         return job.message
     if job.state == JobState.DONE:
-        # What stands in the title is known.
-        found = [fact for fact in facts_of(job) if fact[1] not in job.title.split()] or facts_of(job)
+        # A name that stands in the title is known; a figure that is equal to one there is another one.
+        words = {word for word in job.title.split() if not word[0].isdigit()}
+        found = [fact for fact in facts_of(job) if fact[1] not in words] or facts_of(job)
         facts = [f"{name} {value}" for name, value in found[:_MOST_FACTS]]
         return " · ".join(facts) or job.message
     reached = f"at {job.progress:.0%}{f': {job.message}' if job.message else ''}" if job.progress else ""

@@ -101,7 +101,7 @@ class Act:
             held = f"{self.name} is {self.subject}@{number}"
             return f"suite {self.subject} is as in @{number} again" if self.kind == SUITE else f"{held} again"
         if self.kind in {"label", "tag"}:
-            return f"{self.name} is no version of {self.subject}"
+            return f"{self.name} is on no version of {self.subject}"
         if self.kind == "rows" and self.before is not None:
             return f"{self.subject}{more} {'have' if more else 'has'} the rows of {'before' if more else f'@{number}'} again"
         if self.kind in {"rows", "archive"}:

@@ -84,8 +84,12 @@ class RunHistory:
     def get(self, given: str) -> RunRecord:
         """One run by id or by the beginning of it."""
         ingest(self._catalog, self._event_log)
-        begun = "SELECT id FROM requests WHERE starts_with(id, ?) OR starts_with(substr(id, instr(id, '_') + 1), ?) LIMIT 50"
-        ids = self._catalog.read(lambda connection: connection.execute(begun, [given, given]).fetchall())
+        # The very id first: it may be the beginning of very many others.
+        begun = (
+            "SELECT id FROM requests WHERE starts_with(id, ?) OR starts_with(substr(id, instr(id, '_') + 1), ?) "
+            "ORDER BY id = ? DESC, id LIMIT 50"
+        )
+        ids = self._catalog.read(lambda connection: connection.execute(begun, [given] * 3).fetchall())
         return self._select("id = ?", [resolve_prefix("run", given, (row[0] for row in ids))], 1)[0]
 
     def several(self, ids: Sequence[str]) -> dict[str, RunRecord]:

@@ -15,6 +15,8 @@ from screens.widgets.pixel_canvas import PixelCanvas, shown_by
 
 LABEL = 8
 # A number below a chart for so many columns of it.
+# Below it a round power of ten may be none any more, and the same is drawn of 0: nothing.
+_NEAR_ZERO = 1e-250
 _TICK_COLUMNS = 12
 _SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 # So few rows have no room for round numbers between their ends.
@@ -179,7 +181,7 @@ def _visible(series: list[Series], weight: float, zoom: float, *, logarithmic: b
     for one in series:
         points = [(x, y) for x, y in smooth(one.points, weight) if x >= start]
         if logarithmic:
-            points = [(x, math.log10(y)) for x, y in points if y > 0]
+            points = [(x, math.log10(y)) for x, y in points if y > _NEAR_ZERO]
         if points:
             kept.append(Series(one.name, one.style, points, one.dotted))
     return kept

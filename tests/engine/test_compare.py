@@ -160,6 +160,17 @@ async def test_columns_answer_side_by_side(
     assert history.several(["run_gone"]) == {}
 
 
+def test_a_run_is_found_by_its_id_however_many_ids_begin_with_it(catalog: Catalog, event_log: EventLog) -> None:
+    ids = [f"run_7{number:02}" for number in range(80)] + ["run_7"]
+    catalog.write(
+        lambda connection: connection.executemany(
+            "INSERT INTO requests (id, started_at, model, output, finish_reason, total_ms) VALUES (?, 1, 'small', 'a', 'stop', 9)",
+            [[one] for one in ids],
+        )
+    )
+    assert RunHistory(catalog, event_log).get("run_7").id == "run_7"
+
+
 async def test_a_draft_that_is_no_version_fails_its_columns_alone(
     catalog: Catalog, event_log: EventLog, renderer: TemplateRenderer, server: FakeModelServer
 ) -> None:

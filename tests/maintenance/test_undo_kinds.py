@@ -266,7 +266,7 @@ def test_a_chat_from_before_has_an_id_once_it_has_another_name(workspace: Worksp
     ("rows", "import", None, 1, ("it is archived, not deleted", "it is in the lists again")),
     ("rows", "fix", 2, 3, ("it has the rows of @2 again", "it has the rows of @3 again")),
     ("label", "production", 2, 3, ("production is it@2 again", "production is it@3 again")),
-    ("tag", "good", None, 3, ("good is no version of it", "good is it@3 again")),
+    ("tag", "good", None, 3, ("good is on no version of it", "good is it@3 again")),
     ("dataset", "new", None, None, ("the dataset is called it again", "the dataset is called new again")),
     ("archive", "suite", None, 1, ("suite it is in the lists again", "suite it is archived, not deleted")),
     ("copy", "dataset faq@1", None, 1, ("the copy it is gone", "the copy it is there again")),

@@ -33,3 +33,8 @@ def test_a_low_chart_has_round_ends() -> None:
     assert round_powers(math.log10(0.283), math.log10(6.13)) == pytest.approx((math.log10(0.2), math.log10(7)))
     # Round ones stay.
     assert round_ends(0.0, 10.0) == (0.0, 10.0)
+
+
+def test_what_is_as_good_as_zero_has_no_place_on_a_scale_of_powers() -> None:
+    assert labels([5e-324, 6.13, 3.0, 0.283], logarithmic=True) == labels([6.13, 3.0, 0.283], logarithmic=True)
+    assert labels([5e-324, 2e-308], logarithmic=True) == []

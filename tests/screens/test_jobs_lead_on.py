@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmops_tui.jobs.entries import JobSpec
-from llmops_tui.jobs.outcomes import seconds_left
+from llmops_tui.jobs.outcomes import outcome, seconds_left
 from llmops_tui.jobs.store import Job, JobState, JobStore
 from llmops_tui.workspace.event_log import EventLog
 from llmops_tui.workspace.layout import Workspace
@@ -43,6 +43,11 @@ def job(kind: str, result: dict[str, Any] | None = None, **arguments: Any) -> Jo
 )
 def test_a_job_has_the_place_of_what_it_made(made: Job, place: Destination | None) -> None:
     assert place_of_job(made) == place
+
+
+def test_a_figure_that_stands_in_the_title_is_told_all_the_same() -> None:
+    made = replace(job("import", {"rows": 5, "files": 3, "model": "small"}), title="import 5 files for small")
+    assert outcome(made) == "rows 5 · files 3"
 
 
 def test_a_job_goes_on_as_fast_as_until_now() -> None:
