@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from itertools import zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from llmops_tui.evaluation.metrics.registry import forbidden
 from llmops_tui.evaluation.runner.results import Result
 from llmops_tui.safe_text import safe_line, safe_text
 from llmops_tui.text_diff import apart, diff_words
+from screens.evaluation.answers_beside import beside, squeezed
 from screens.evaluation.rendering import COSTS, number
 from screens.widgets import units
 from screens.widgets.columns import Column, Part
@@ -36,7 +35,6 @@ NO_KINDS: Mapping[str, str] = MappingProxyType({})
 _SHOWN = 300
 # Cells in which two answers stand beside each other.
 _BESIDE = 96
-_BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*){2,}")
 # Characters of a text of a case.
 _LONG = 4000
 # Of an error's.
@@ -203,7 +201,7 @@ def case_content(result: Result, before: Result | None, width: int, kinds: Mappi
         label, style = ("must not occur", "$warning") if unwanted else ("expected", "$success")
         parts += field(label, case.expected_text, width, style)
     if before is not None and width >= _BESIDE:
-        parts += _beside(_answer(before), _answer(result, before), width)
+        parts += beside(_answer(before), _answer(result, before), width)
     elif before is not None:
         parts += field("baseline", _answer(before), width)
         parts += field("candidate", _answer(result, before), width)
@@ -246,24 +244,10 @@ def _answer(result: Result, before: Result | None = None) -> Content:
     if result.answer.error and not result.answer.text:
         return Content.styled(f"error: {safe_line(result.answer.error, _ERROR)}", "$error")
     if before is not None and before.answer.text:
-        changes = diff_words(_squeezed(said(before)), _squeezed(said(result)))
+        changes = diff_words(squeezed(said(before), _LONG), squeezed(said(result), _LONG))
         if not apart(changes):
             return Content.assemble(*diff_parts(changes))
-    return Content(safe_text(_squeezed(said(result))))
-
-
-def _beside(left: Content, right: Content, width: int) -> list[Any]:
-    """The answers of baseline and candidate in two columns, so that a low pane shows the beginning of both."""
-    half = (width - 2) // 2
-    parts: list[Any] = [(f"{'baseline':<{half + 2}}candidate\n", "$accent")]
-    for one, two in zip_longest(left.wrap(half), right.wrap(half), fillvalue=Content("")):
-        parts += [one, " " * (half + 2 - one.cell_length), two, "\n"]
-    return parts
-
-
-def _squeezed(text: str) -> str:
-    """Several blank lines are one: they say nothing, and a low pane has room for little."""
-    return _BLANK_LINES.sub("\n\n", text.strip("\n"))[:_LONG]
+    return Content(safe_text(squeezed(said(result), _LONG)))
 
 
 def input_parts(case: Case, messages: Sequence[ChatMessage], width: int) -> list[Any]:

@@ -11,6 +11,8 @@ from llmops_tui.figures import figure
 from llmops_tui.safe_text import safe_line, safe_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from screens.evaluation.model import KeptSuite
 
 _EXAMPLES = 3
@@ -72,7 +74,7 @@ def _asks(kept: KeptSuite) -> str:
     return f"prompt {named}" if named else "the conversation or text of each case, without a prompt of its own"
 
 
-def _example(case: dict[str, Any]) -> str:
+def _example(case: Mapping[str, Any]) -> str:
     """A case that is written in the suite: what is said in it and by whom, each in a line, then its other fields."""
     said = [m for m in case.get("messages") or () if isinstance(m, dict)]
     rest = {name: value for name, value in case.items() if name != "messages" or not said}

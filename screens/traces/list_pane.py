@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.widgets import Static
 
-from llmops_tui.counts import counted
 from llmops_tui.errors import LlmopsError
 from llmops_tui.safe_text import safe_line
 from screens.shell.pane import Pane
@@ -55,9 +54,6 @@ class TraceListPane(Pane):
         def __init__(self, line: TraceLine | None) -> None:
             super().__init__()
             self.line = line
-
-    class Chosen(Message):
-        """The trace under the cursor is to be read."""
 
     def __init__(self) -> None:
         super().__init__(title="Traces", jump_key="t", id="traces-list", help_text=rendering.HELP_LIST)
@@ -186,11 +182,6 @@ class TraceListPane(Pane):
         event.stop()
         self.post_message(self.CursorMoved(self.line))
 
-    @on(Table.Chosen)
-    def _chosen(self, event: Table.Chosen) -> None:
-        event.stop()
-        self.post_message(self.Chosen())
-
     def filter_by(self, said: str, select: str = "") -> None:
         """Show the traces that match from now on."""
         self.said, self.start = said, 0
@@ -252,9 +243,7 @@ class TraceListPane(Pane):
 
         for trace in traces:
             await asyncio.to_thread(lambda trace=trace: give(self.services.traces, trace, **what))  # type: ignore[misc]
-        told = "correction" if "correction" in what else "comment" if "comment" in what else ", ".join(what.values())
-        of = counted(len(traces), "trace") if len(traces) > 1 else traces[0]
-        self.shell.say(f"Said of {of}: {told}.")
+        self.shell.say(rendering.said_of(traces, what))
         await self.load(traces[0] if len(traces) == 1 else "")
 
     def _say(self, **what: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from llmops_tui.counts import counted
 from llmops_tui.figures import figure
 from llmops_tui.moments import moment_words
 from llmops_tui.safe_text import safe_line, safe_text
@@ -25,6 +26,12 @@ HELP_LIST = (
 HELP_TRACE = "The request and the answer, timings and feedback. w shows parameters and the record as JSON."
 NO_TRACES = "No requests yet.\nThey come from the playground, from evaluations, and through llmops serve."
 NO_MATCH = "No trace matches “{}”.\nesc clears the filter."
+
+
+def said_of(traces: list[str], what: dict[str, str]) -> str:
+    """What was said of so many traces, in a sentence; of a text only that there is one."""
+    told = "correction" if "correction" in what else "comment" if "comment" in what else ", ".join(what.values())
+    return f"Said of {counted(len(traces), 'trace') if len(traces) > 1 else traces[0]}: {told}."
 
 
 def conversation(trace: Trace) -> Content:

@@ -15,6 +15,7 @@ from screens.navigation import Destination, TraceFilterPlace, TracePlace
 from screens.shell.live_screen import LiveScreen
 from screens.traces.list_pane import TraceListPane
 from screens.traces.trace_pane import TracePane
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from screens.services import Services
@@ -62,8 +63,9 @@ class TracesScreen(LiveScreen):
     def _cursor_moved(self, event: TraceListPane.CursorMoved) -> None:
         self.act("trace", self._one.show, event.line)
 
-    @on(TraceListPane.Chosen)
-    def _chosen(self) -> None:
+    @on(Table.Chosen)
+    def _chosen(self, event: Table.Chosen) -> None:
+        event.stop()
         self._one.focus_inside()
 
     @on(TracePane.Corrected)

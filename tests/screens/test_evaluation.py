@@ -131,8 +131,9 @@ async def test_a_baseline_is_marked_and_others_are_compared(open_app: OpenApp, s
         assert "question 0" in text(pilot, "#case-text")
         assert "baseline" in text(pilot, "#case-text")
         screen.query_one("#case-list").focus()
+        # Then those that got better.
         await pilot.press("down", "down")
-        await until(pilot, lambda: "question 2" in text(pilot, "#case-text"))
+        await until(pilot, lambda: "question 6" in text(pilot, "#case-text"))
         await pilot.press("w")
         assert "even" in text(pilot, "#figures-text")
         assert "few cases" in text(pilot, "#figures-text")
