@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +14,8 @@ from llmops_tui.inference.answer_settings import read_settings
 
 ENDING = ".prompt.yaml"
 MAX_FILE = 2_000_000
+# Lines that git puts in where both sides of a merge changed; blocks of text are indented, so that none of theirs is one.
+_CONFLICT = re.compile(rb"^(?:<{7}|>{7})(?: |$)", re.MULTILINE)
 # No line is folded.
 _WIDE = 1_000_000
 
@@ -65,6 +68,11 @@ def parse_file(raw: bytes) -> Content:
         place = ".".join(str(part) for part in first["loc"])
         raise bad_file(f"{place}: {first['msg']}") from error
     except (ValueError, yaml.YAMLError) as error:
+        if (marked := _CONFLICT.search(raw)) is not None:
+            line = raw.count(b"\n", 0, marked.start()) + 1
+            raise bad_file(
+                f"line {line} is git's mark of a conflict: both sides stand there, and one is to be chosen"
+            ) from error
         raise bad_file(" ".join(str(error).split())) from error
     if not found.system.strip() and not found.template.strip():
         raise bad_file("it has no text: neither a system nor a user template")
