@@ -173,7 +173,9 @@ def test_a_run_of_which_nothing_was_answered_is_no_success() -> None:
     state = next(column for column in RUN_COLUMNS if column.name == "state")
 
     def run(answers: int, errors: int) -> EvalState:
-        return EvalState(replace(made_run(), summary={"cases": answers, "answers": answers, "errors": errors}), None, "done")
+        return EvalState(
+            replace(made_run(), summary={"cases": answers, "answers": answers, "errors": errors}), None, "done"
+        )
 
     assert state.part(run(300, 300)) == ("✗ all failed", "bad")
     assert state.part(run(300, 299)) == ("✓ done", "good")
