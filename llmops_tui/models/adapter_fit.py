@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from llmops_tui.errors import ExitCode, InputRefusedError, LlmopsError, NotFoundError
 from llmops_tui.models.gguf import read_header
@@ -88,7 +88,7 @@ class AdapterOrModel(Protocol):
         """``gguf``, ``adapter`` and what else there is."""
 
     @property
-    def header(self) -> Mapping[str, Any]:
+    def header(self) -> Mapping[str, object]:
         """What its file says of itself."""
 
     @property
