@@ -192,7 +192,7 @@ def test_a_qlora_is_started_left_and_found_again(
     fingers.press("y")
     try:
         app.wait("▶ running")
-        app.wait("of 5000")
+        app.wait("of 5,000")
         fingers.press("ctrl+q")
         assert app.finish() == 0
         app.close()
@@ -200,7 +200,7 @@ def test_a_qlora_is_started_left_and_found_again(
         # No key: a restart returns to the place.
         again = terminal()
         again.wait("▶ running")
-        again.wait("of 5000")
+        again.wait("of 5,000")
         assert fingers.keys <= 8
     finally:
         for run in store.all():

@@ -55,7 +55,7 @@ def test_a_run_started_on_the_screen_outlives_a_killed_app_and_its_terminal(
     app.wait("Train long?")
     app.press("y")
     app.wait("▶ running", seconds=60)
-    app.wait("of 5000", seconds=60)
+    app.wait("of 5,000", seconds=60)
     try:
         app.child.kill(signal.SIGKILL)
         app.finish()
