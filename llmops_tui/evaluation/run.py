@@ -130,7 +130,7 @@ class EvalRun:
         if not summary.get("answers") or summary["errors"] < summary["answers"]:
             return ""
         told = f"got no answer: {failures_told(summary)}"
-        left = summary.get("of", 0) - summary["cases"]
+        left = summary.get("of", 0) - summary.get("cases", 0)
         return (
             f"{told}; the other {counted(left, 'case')} were not asked" if summary.get("gave_up") and left > 0 else told
         )
