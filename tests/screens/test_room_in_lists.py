@@ -136,7 +136,7 @@ def test_a_trace_says_how_it_ended_only_where_that_says_something() -> None:
     state = next(column for column in columns if column.name == "state")
     assert [state.part(_line(reason))[0] for reason in ("stop", "error", "length")] == ["", "failed", "cut off"]
     # In a pane at 120 columns.
-    assert {"time", "model", "question", "answer", "took"} <= set(_shown(columns, [_line()], 79))
+    assert {"time", "prompt", "question", "answer", "took"} <= set(_shown(columns, [_line()], 79))
 
 
 @pytest.mark.parametrize(("count", "told", "not_told"), [(2, ["p50"], ["p95", "p99"]), (20, ["p50", "p95"], ["p99"]), (100, ["p50", "p95", "p99"], [])])  # fmt: skip
