@@ -287,7 +287,7 @@ class CountsPane(Pane):
             ("screens/jobs/screen.py", "from screens.actions import bindings_of\n",
              "from screens.jobs.counts_pane import CountsPane\n"),
             ("screens/jobs/screen.py", "            yield LogPane()\n", "            yield CountsPane()\n"),
-            ("screens/actions.py",
+            ("screens/side_actions.py",
              """    Action("jobs.refresh_jobs", "f5,ctrl+r", "Refresh", "Reload the jobs.", show=True),\n""",
              """    Action("jobs.count", "n,f3", "Count", "Count jobs by state.", show=True, pane="counts"),\n"""),
         ),
